@@ -1,0 +1,271 @@
+// Naive version: sort (code, id), then for each band sort the rows by the band's value.
+//
+// The first sort splits the rows by the first 16 bits of their key (a counting pass on all cores),
+// and sorts each part with std::sort. The bands are counting sorts, one task each.
+#include "index/builder.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/packed.h"
+#include "base/parallel.h"
+#include "index/code.h"
+#include "index/format.h"
+#include "index/layout.h"
+
+namespace hashmatch {
+namespace {
+
+using format::Header;
+using format::Kind;
+using format::Section;
+
+constexpr unsigned kPartBits = 16;
+constexpr size_t kParts = size_t{1} << kPartBits;
+
+// The rank of each row's id among all ids. Empty when the rows are in order of id already.
+std::vector<uint32_t> ranks_of(std::span<const uint64_t> ids) {
+  if (std::ranges::is_sorted(ids)) return {};
+  std::vector<std::pair<uint64_t, uint32_t>> order(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) order[i] = {ids[i], static_cast<uint32_t>(i)};
+  std::ranges::sort(order);
+  std::vector<uint32_t> ranks(ids.size());
+  for (size_t rank = 0; rank < order.size(); ++rank) {
+    ranks[order[rank].second] = static_cast<uint32_t>(rank);
+  }
+  return ranks;
+}
+
+// A row on its way: its code, the first word turned so that the first band's bits are the highest,
+// and the rank of its id. Turned words compare in order of the first band.
+template <unsigned Words>
+struct Row {
+  uint64_t word[Words];
+  uint32_t rank;
+
+  bool same_code(const Row& other) const { return std::equal(word, word + Words, other.word); }
+  bool operator<(const Row& other) const {
+    for (unsigned w = 0; w < Words; ++w) {
+      if (word[w] != other.word[w]) return word[w] < other.word[w];
+    }
+    return rank < other.rank;
+  }
+};
+
+template <unsigned Words>
+class Builder {
+ public:
+  explicit Builder(const BuildInput& input)
+      : in_(input),
+        n_(input.ids.size()),
+        threads_(resolve_threads(input.threads)),
+        layout_(choose_layout(n_, input.bits, design_distance(input.bits, input.max_distance))),
+        turn_(layout_.bands.empty() ? kPartBits : layout_.bands[0].width) {}
+
+  Region build() {
+    sort_rows();
+    fold_repeats();
+    lay_out();
+    write_rows();
+    rows_ = {};  // the bands read the codes from the image: give the memory back first
+    parallel_for(layout_.bands.size(), threads_,
+                 [&](size_t band, unsigned) { write_band(static_cast<unsigned>(band)); });
+    seal();
+    return std::move(image_);
+  }
+
+ private:
+  Row<Words> read(size_t i, const std::vector<uint32_t>& ranks) const {
+    Row<Words> row{};
+    const size_t size = code_bytes(in_.bits);
+    std::memcpy(row.word, in_.codes.data() + i * size, size);
+    row.word[0] = std::rotr(row.word[0], static_cast<int>(turn_));
+    row.rank = ranks.empty() ? static_cast<uint32_t>(i) : ranks[i];
+    return row;
+  }
+
+  size_t part_of(const std::byte* code) const {
+    return std::rotr(load64(code), static_cast<int>(turn_)) >> (64 - kPartBits);
+  }
+
+  // Rows in slices, one a thread: count the parts of each slice, sum up, then copy each row to its
+  // place. A slice's rows keep their order, but nothing depends on it: the sort is total.
+  void sort_rows() {
+    const std::vector<uint32_t> ranks = ranks_of(in_.ids);
+    rows_ = HugeArray<Row<Words>>(n_);
+    const size_t slices = n_ < kParts ? 1 : threads_;
+    std::vector<std::vector<uint32_t>> next(slices, std::vector<uint32_t>(kParts));
+    const auto bound = [&](size_t slice) { return n_ * slice / slices; };
+    const size_t size = code_bytes(in_.bits);
+    parallel_for(slices, threads_, [&](size_t slice, unsigned) {
+      for (size_t i = bound(slice); i < bound(slice + 1); ++i) {
+        ++next[slice][part_of(in_.codes.data() + i * size)];
+      }
+    });
+    std::vector<uint32_t> start(kParts + 1);
+    for (size_t part = 0, at = 0; part < kParts; ++part) {
+      start[part] = static_cast<uint32_t>(at);
+      for (auto& of_slice : next) {
+        const uint32_t count = of_slice[part];
+        of_slice[part] = static_cast<uint32_t>(at);
+        at += count;
+      }
+    }
+    start[kParts] = static_cast<uint32_t>(n_);
+    parallel_for(slices, threads_, [&](size_t slice, unsigned) {
+      for (size_t i = bound(slice); i < bound(slice + 1); ++i) {
+        rows_[next[slice][part_of(in_.codes.data() + i * size)]++] = read(i, ranks);
+      }
+    });
+    constexpr size_t kTask = 256;
+    parallel_for(kParts / kTask, threads_, [&](size_t task, unsigned) {
+      for (size_t part = task * kTask; part < (task + 1) * kTask; ++part) {
+        std::sort(rows_.data() + start[part], rows_.data() + start[part + 1]);
+      }
+    });
+  }
+
+  void fold_repeats() {
+    distinct_ = 0;
+    for (size_t i = 0; i < n_; ++i) {
+      distinct_ += i == 0 || !rows_[i].same_code(rows_[i - 1]) ? 1 : 0;
+    }
+  }
+
+  void lay_out() {
+    Header& header = header_;
+    header.magic = format::kMagic;
+    header.version = format::kVersion;
+    header.bits = in_.bits;
+    header.max_distance = in_.max_distance;
+    std::ranges::copy(in_.hash_type.substr(0, header.hash_type.size() - 1), header.hash_type.begin());
+    header.entries = n_;
+    header.distinct = distinct_;
+    const auto [least, largest] = n_ == 0 ? std::pair<uint64_t, uint64_t>{0, 0} : id_range();
+    header.id_base = least;
+    header.id_bytes = static_cast<uint8_t>(packed_width(largest - least));
+    header.entry_bytes = static_cast<uint8_t>(packed_width(n_));
+    header.position_bytes = static_cast<uint8_t>(packed_width(distinct_));
+    header.sketch_bits = static_cast<uint8_t>(layout_.sketch_bits);
+    header.band_count = layout_.band_count();
+    for (unsigned band = 0; band < layout_.band_count(); ++band) {
+      header.bands[band] = {layout_.bands[band].at, layout_.bands[band].width};
+    }
+    format::place_sections(header);
+    image_ = Region::anonymous(header.file_bytes);
+  }
+
+  std::pair<uint64_t, uint64_t> id_range() const {
+    const auto [least, largest] = std::ranges::minmax(in_.ids);
+    return {least, largest};
+  }
+
+  std::byte* section(Kind kind, unsigned band = 0) {
+    for (uint32_t i = 0; i < header_.section_count; ++i) {
+      const Section& s = header_.sections[i];
+      if (s.kind == static_cast<uint32_t>(kind) && s.band == band) return image_.bytes() + s.offset;
+    }
+    return nullptr;
+  }
+
+  // Codes, starts, ids and the entries by id, from the sorted rows.
+  void write_rows() {
+    auto* codes = reinterpret_cast<uint64_t*>(section(Kind::kCodes));
+    std::byte* starts = section(Kind::kStarts);
+    std::byte* ids = section(Kind::kIds);
+    std::byte* by_id = section(Kind::kById);
+    std::vector<uint64_t> sorted_ids;
+    if (!std::ranges::is_sorted(in_.ids)) {
+      sorted_ids.assign(in_.ids.begin(), in_.ids.end());
+      std::ranges::sort(sorted_ids);
+    }
+    const std::span<const uint64_t> id_of_rank = sorted_ids.empty() ? in_.ids : sorted_ids;
+    size_t row = 0;
+    for (size_t entry = 0; entry < n_; ++entry) {
+      const Row<Words>& from = rows_[entry];
+      if (entry == 0 || !from.same_code(rows_[entry - 1])) {
+        std::memcpy(codes + row * Words, from.word, sizeof from.word);
+        codes[row * Words] = std::rotl(from.word[0], static_cast<int>(turn_));
+        if (starts != nullptr) packed_store(starts, header_.entry_bytes, row, entry);
+        ++row;
+      }
+      packed_store(ids, header_.id_bytes, entry, id_of_rank[from.rank] - header_.id_base);
+      packed_store(by_id, header_.entry_bytes, from.rank, entry);
+    }
+    if (starts != nullptr) packed_store(starts, header_.entry_bytes, row, n_);
+  }
+
+  void write_band(unsigned band) {
+    const auto* codes = reinterpret_cast<const uint64_t*>(section(Kind::kCodes));
+    auto* buckets = reinterpret_cast<uint32_t*>(section(Kind::kBuckets, band));
+    const Band b = layout_.bands[band];
+    const size_t count = size_t{1} << b.width;
+    for (size_t row = 0; row < distinct_; ++row) ++buckets[bits_at(codes + row * Words, b.at, b.width) + 1];
+    for (size_t bucket = 0; bucket < count; ++bucket) buckets[bucket + 1] += buckets[bucket];
+    if (layout_.sketch_bits == 0) return;
+    std::byte* sketches = section(Kind::kSketches, band);
+    std::byte* positions = band == 0 ? nullptr : section(Kind::kPositions, band);
+    const unsigned sketch_bytes = layout_.sketch_bits / 8;
+    std::vector<uint32_t> next(buckets, buckets + count);
+    for (size_t row = 0; row < distinct_; ++row) {
+      const uint64_t* code = codes + row * Words;
+      const size_t at = next[bits_at(code, b.at, b.width)]++;
+      const uint32_t sketch = sketch_of(layout_, band, code);
+      std::memcpy(sketches + at * sketch_bytes, &sketch, sketch_bytes);
+      if (positions != nullptr) packed_store(positions, header_.position_bytes, at, row);
+    }
+  }
+
+  // Checksums, prologues, and the header last.
+  void seal() {
+    parallel_for(header_.section_count, threads_, [&](size_t i, unsigned) {
+      Section& s = header_.sections[i];
+      s.crc = crc32c({image_.bytes() + s.offset, s.size_bytes});
+    });
+    // Files with the same contents are the same file; any difference shows in a section's checksum.
+    header_.file_id = crc32c(std::as_bytes(std::span(header_.sections))) |
+                      uint64_t{crc32c(std::as_bytes(std::span(&header_.entries, 3)))} << 32;
+    for (uint32_t i = 0; i < header_.section_count; ++i) {
+      format::Prologue prologue{format::kMagic, header_.file_id, header_.sections[i], 0, {}};
+      prologue.prologue_crc = format::prologue_crc(prologue);
+      std::memcpy(image_.bytes() + header_.sections[i].offset - sizeof prologue, &prologue,
+                  sizeof prologue);
+    }
+    header_.header_crc = format::header_crc(header_);
+    std::memcpy(image_.bytes(), &header_, sizeof header_);
+  }
+
+  const BuildInput& in_;
+  size_t n_;
+  unsigned threads_;
+  Layout layout_;
+  unsigned turn_;
+  HugeArray<Row<Words>> rows_;
+  size_t distinct_ = 0;
+  Header header_{};
+  Region image_;
+};
+
+}  // namespace
+
+Region build_image(const BuildInput& input) {
+  if (input.ids.size() >= UINT32_MAX) {
+    throw InvalidArgument("a segment takes up to 4,294,967,294 codes; split the list");
+  }
+  switch (words_of(input.bits)) {
+    case 1:
+      return Builder<1>(input).build();
+    case 2:
+      return Builder<2>(input).build();
+    default:
+      return Builder<4>(input).build();
+  }
+}
+
+}  // namespace hashmatch

@@ -1,0 +1,269 @@
+#include "index/segment.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+#include <new>
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/parallel.h"
+#include "index/code.h"
+#include "index/cost.h"
+#include "index/plan.h"
+
+namespace hashmatch {
+
+using format::Kind;
+
+namespace {
+
+// Reads the mapped file in pieces on all cores.
+Region copy_of(const Region& file) {
+  constexpr size_t kPiece = size_t{16} << 20;
+  Region copy = Region::anonymous(file.size());
+  parallel_for((file.size() + kPiece - 1) / kPiece, 0, [&](size_t piece, unsigned) {
+    const size_t at = piece * kPiece;
+    std::memcpy(copy.bytes() + at, file.bytes() + at, std::min(kPiece, file.size() - at));
+  });
+  return copy;
+}
+
+Region checked_file(const std::string& path) {
+  Region file = Region::file(path);
+  if (file.size() < format::kHeaderBytes) {
+    // Told apart from a damaged header, since an empty or foreign file is the likelier case.
+    throw FormatError(path + ": " + std::to_string(file.size()) +
+                      " bytes are too few for a hashmatch index; make one with `hashmatch build "
+                      "LIST -o FILE.hm`");
+  }
+  format::Header header;
+  std::memcpy(&header, file.bytes(), sizeof header);
+  format::validate(header, file.size(), path);
+  return file;
+}
+
+}  // namespace
+
+std::shared_ptr<const Segment> Segment::open(const std::string& path, bool memory) {
+  Region file = checked_file(path);
+  std::shared_ptr<Segment> segment(
+      new Segment(memory ? copy_of(file) : std::move(file), path));
+  segment->verify_structure();
+  if (memory) segment->verify_checksums({});
+  return segment;
+}
+
+std::shared_ptr<const Segment> Segment::from_image(Region image) {
+  return std::shared_ptr<Segment>(new Segment(std::move(image), "index in memory"));
+}
+
+void Segment::check(const std::string& path,
+                    const std::function<void(uint64_t, uint64_t)>& progress) {
+  const Segment segment(checked_file(path), path);
+  segment.verify_structure();
+  segment.verify_checksums(progress);
+  segment.verify_numbers();
+}
+
+Segment::Segment(Region image, std::string name)
+    : image_(std::move(image)),
+      name_(std::move(name)),
+      header_(reinterpret_cast<const format::Header*>(image_.bytes())),
+      layout_(format::layout_of(*header_)),
+      words_(words_of(header_->bits)),
+      bands_(header_->band_count) {
+  map_sections();
+}
+
+Segment::~Segment() {
+  for (auto& plan : plans_) delete plan.load();
+}
+
+void Segment::damaged(const char* what) const {
+  throw FormatError(name_ + ": " + what + "; run `hashmatch check`, and build it again from its list");
+}
+
+void Segment::map_sections() {
+  for (uint32_t i = 0; i < header_->section_count; ++i) {
+    const format::Section& section = header_->sections[i];
+    const std::byte* bytes = image_.bytes() + section.offset;
+    switch (static_cast<Kind>(section.kind)) {
+      case Kind::kCodes:
+        codes_ = reinterpret_cast<const uint64_t*>(bytes);
+        break;
+      case Kind::kStarts:
+        starts_ = PackedView(bytes, header_->entry_bytes);
+        break;
+      case Kind::kIds:
+        ids_ = PackedView(bytes, header_->id_bytes);
+        break;
+      case Kind::kById:
+        by_id_ = PackedView(bytes, header_->entry_bytes);
+        break;
+      case Kind::kBuckets:
+        bands_[section.band].buckets = reinterpret_cast<const uint32_t*>(bytes);
+        break;
+      case Kind::kSketches:
+        bands_[section.band].sketches = bytes;
+        break;
+      case Kind::kPositions:
+        bands_[section.band].positions = PackedView(bytes, header_->position_bytes);
+        break;
+    }
+  }
+}
+
+// What a search relies on without looking again, and what tells a section in the wrong place: cheap
+// enough for every open.
+void Segment::verify_structure() const {
+  for (uint32_t i = 0; i < header_->section_count; ++i) {
+    const format::Section& section = header_->sections[i];
+    format::Prologue prologue;
+    std::memcpy(&prologue, image_.bytes() + section.offset - sizeof prologue, sizeof prologue);
+    if (prologue.magic != format::kMagic || prologue.file_id != header_->file_id ||
+        prologue.prologue_crc != format::prologue_crc(prologue) ||
+        std::memcmp(&prologue.section, &section, sizeof section) != 0) {
+      damaged(("the " + format::section_name(section.kind, section.band) +
+               " section is not the one its header lists")
+                  .c_str());
+    }
+  }
+  for (unsigned band = 0; band < layout_.band_count(); ++band) {
+    const uint32_t* buckets = bands_[band].buckets;
+    const size_t count = size_t{1} << layout_.bands[band].width;
+    bool ascending = buckets[0] == 0 && buckets[count] == rows();
+    for (size_t bucket = 0; bucket < count; ++bucket) {
+      ascending &= buckets[bucket] <= buckets[bucket + 1];
+    }
+    if (!ascending) {
+      damaged(("the buckets of band " + std::to_string(band) + " are out of order").c_str());
+    }
+  }
+}
+
+void Segment::verify_checksums(const std::function<void(uint64_t, uint64_t)>& progress) const {
+  std::mutex mutex;
+  uint64_t done = 0;
+  parallel_for(header_->section_count, 0, [&](size_t i, unsigned) {
+    const format::Section& section = header_->sections[i];
+    if (crc32c({image_.bytes() + section.offset, section.size_bytes}) != section.crc) {
+      damaged(("the checksum of the " + format::section_name(section.kind, section.band) +
+               " section is wrong")
+                  .c_str());
+    }
+    const std::scoped_lock lock(mutex);
+    done += section.size_bytes;
+    if (progress) progress(done, header_->file_bytes);
+  });
+}
+
+// Checksums only show that a file is as it was written. This shows that it was written right.
+void Segment::verify_numbers() const {
+  uint32_t expected = 0;
+  for (uint32_t row = 0; row < rows(); ++row) {
+    const auto [first, last] = entries_of(row);
+    if (first != expected || last <= first) damaged("the starts of entries are out of order");
+    expected = last;
+  }
+  if (expected != entries()) damaged("the starts of entries are out of order");
+  for (uint32_t rank = 1; rank < entries(); ++rank) {
+    if (id(entry_by_id_rank(rank)) <= id(entry_by_id_rank(rank - 1))) {
+      damaged("the entries by id are out of order");
+    }
+  }
+  parallel_for(layout_.band_count(), 0, [&](size_t index, unsigned) {
+    const auto band = static_cast<unsigned>(index);
+    const Band& b = layout_.bands[band];
+    for (uint32_t value = 0; value < uint32_t{1} << b.width; ++value) {
+      for (uint32_t k = bands_[band].buckets[value]; k < bands_[band].buckets[value + 1]; ++k) {
+        const uint64_t row = band == 0 ? k : bands_[band].positions[k];
+        if (row >= rows() || bits_at(code(static_cast<uint32_t>(row)), b.at, b.width) != value) {
+          damaged(("a posting of band " + std::to_string(band) + " is in the wrong bucket").c_str());
+        }
+        if (layout_.sketch_bits == 0) continue;
+        uint32_t sketch = 0;
+        const unsigned width = layout_.sketch_bits / 8;
+        std::memcpy(&sketch, bands_[band].sketches + size_t{k} * width, width);
+        if (sketch != sketch_of(layout_, band, code(static_cast<uint32_t>(row)))) {
+          damaged(("a sketch of band " + std::to_string(band) + " is wrong").c_str());
+        }
+      }
+    }
+  });
+}
+
+Segment::EntryRange Segment::entries_of(uint32_t row) const {
+  if (header_->distinct == header_->entries) return {row, row + 1};
+  const uint64_t first = starts_[row];
+  const uint64_t last = starts_[row + 1];
+  if (first > last || last > entries()) damaged("the starts of entries are out of order");
+  return {static_cast<uint32_t>(first), static_cast<uint32_t>(last)};
+}
+
+uint32_t Segment::row_of(uint32_t entry) const {
+  if (header_->distinct == header_->entries) return entry;
+  uint32_t low = 0;
+  uint32_t high = rows();
+  while (high - low > 1) {
+    const uint32_t middle = low + (high - low) / 2;
+    (starts_[middle] <= entry ? low : high) = middle;
+  }
+  return low;
+}
+
+uint32_t Segment::entry_by_id_rank(uint32_t rank) const {
+  const uint64_t entry = by_id_[rank];
+  if (entry >= entries()) damaged("an entry by id is out of range");
+  return static_cast<uint32_t>(entry);
+}
+
+std::optional<uint32_t> Segment::find(uint64_t wanted) const {
+  uint32_t low = 0;
+  uint32_t high = entries();
+  while (low < high) {
+    const uint32_t middle = low + (high - low) / 2;
+    const uint32_t entry = entry_by_id_rank(middle);
+    const uint64_t have = id(entry);
+    if (have == wanted) return entry;
+    if (have < wanted) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return std::nullopt;
+}
+
+QueryPlan make_query_plan(const Layout& layout, uint64_t rows, std::vector<int> radius) {
+  QueryPlan plan;
+  plan.scan = false;
+  plan.chain.bands = layout.band_count();
+  for (unsigned band = 0; band < layout.band_count(); ++band) {
+    const Band& b = layout.bands[band];
+    plan.chain.at[band] = b.at;
+    plan.chain.width[band] = b.width;
+    plan.chain.allowance[band] = static_cast<uint16_t>(radius[band] + 1);
+    plan.expected_postings += static_cast<double>(cost::ball_size(b.width, radius[band])) *
+                              std::ldexp(static_cast<double>(rows), -b.width);
+  }
+  plan.radius = std::move(radius);
+  return plan;
+}
+
+const QueryPlan& Segment::plan(uint32_t max_distance) const {
+  auto& slot = plans_[max_distance];
+  if (const QueryPlan* ready = slot.load(std::memory_order_acquire)) return *ready;
+  auto made = std::make_unique<QueryPlan>();
+  if (auto uniform = plan_uniform(layout_, rows(), max_distance)) {
+    *made = make_query_plan(layout_, rows(), std::move(uniform->radius));
+  }
+  const QueryPlan* expected = nullptr;
+  if (slot.compare_exchange_strong(expected, made.get(), std::memory_order_acq_rel)) {
+    return *made.release();
+  }
+  return *expected;
+}
+
+}  // namespace hashmatch

@@ -1,0 +1,111 @@
+// A segment: an immutable index over codes and their ids, one file or one block of memory.
+//
+// Codes are stored once each (*rows*), in the order of their first band; the ids of a row are its
+// *entries*, consecutive and ascending. Each band lists all rows by its value: bucket v of band t
+// holds postings [buckets[v], buckets[v + 1]), each a sketch and a row number.
+//
+// Nothing changes after construction but a cache of plans, so any number of threads may search.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/memory.h"
+#include "base/packed.h"
+#include "index/format.h"
+#include "index/layout.h"
+#include "kernel/kernel.h"
+
+namespace hashmatch {
+
+// Radii made ready for searching. `scan` when no allocation beats reading every code.
+struct QueryPlan {
+  bool scan = true;
+  std::vector<int> radius;
+  kernel::Chain chain{};
+  double expected_postings = 0;  // a query's, were the codes random
+};
+
+class Segment {
+ public:
+  // Maps a file, or with `memory` copies it into huge pages and verifies every checksum.
+  // Throws IoError or FormatError.
+  static std::shared_ptr<const Segment> open(const std::string& path, bool memory);
+
+  // A segment in a block that the builder made.
+  static std::shared_ptr<const Segment> from_image(Region image);
+
+  // Verifies every checksum and every number of a file. Throws IoError or FormatError.
+  // progress(done, total) in bytes.
+  static void check(const std::string& path,
+                    const std::function<void(uint64_t, uint64_t)>& progress);
+
+  ~Segment();
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+
+  const format::Header& header() const { return *header_; }
+  const Layout& layout() const { return layout_; }
+  unsigned bits() const { return layout_.bits; }
+  uint32_t rows() const { return static_cast<uint32_t>(header_->distinct); }
+  uint32_t entries() const { return static_cast<uint32_t>(header_->entries); }
+  std::span<const std::byte> image() const { return {image_.bytes(), image_.size()}; }
+
+  const uint64_t* codes() const { return codes_; }
+  const uint64_t* code(uint32_t row) const { return codes_ + size_t{row} * words_; }
+  const uint32_t* buckets(unsigned band) const { return bands_[band].buckets; }
+  const std::byte* sketches(unsigned band) const { return bands_[band].sketches; }
+  const PackedView& positions(unsigned band) const { return bands_[band].positions; }
+
+  // The entries [first, last) of a row. Throws FormatError on a damaged file.
+  struct EntryRange {
+    uint32_t first, last;
+  };
+  EntryRange entries_of(uint32_t row) const;
+  uint32_t row_of(uint32_t entry) const;
+  uint64_t id(uint32_t entry) const { return header_->id_base + ids_[entry]; }
+
+  // The entry at a place in the order of ids, and the entry of an id.
+  uint32_t entry_by_id_rank(uint32_t rank) const;
+  std::optional<uint32_t> find(uint64_t id) const;
+
+  // Made at the first query at this distance, then kept.
+  const QueryPlan& plan(uint32_t max_distance) const;
+
+  [[noreturn]] void damaged(const char* what) const;
+
+ private:
+  struct BandArrays {
+    const uint32_t* buckets = nullptr;
+    const std::byte* sketches = nullptr;
+    PackedView positions;
+  };
+
+  Segment(Region image, std::string name);
+  void map_sections();
+  void verify_structure() const;
+  void verify_checksums(const std::function<void(uint64_t, uint64_t)>& progress) const;
+  void verify_numbers() const;
+
+  Region image_;
+  std::string name_;  // for messages
+  const format::Header* header_;
+  Layout layout_;
+  unsigned words_ = 0;
+  const uint64_t* codes_ = nullptr;
+  PackedView starts_, ids_, by_id_;
+  std::vector<BandArrays> bands_;
+  mutable std::array<std::atomic<const QueryPlan*>, 257> plans_{};
+};
+
+// The plan's radii as a kernel reads them.
+QueryPlan make_query_plan(const Layout& layout, uint64_t rows, std::vector<int> radius);
+
+}  // namespace hashmatch

@@ -1,0 +1,302 @@
+// Many queries at once. The queries of a block are sorted by their value in each band; then each
+// bucket, in order, meets the queries whose ball holds it: those with the bucket's own value and
+// its near neighbours. A bucket's sketches are so read once for all of them, and no list of probes
+// is ever made or sorted.
+//
+// Buckets far larger than random data would fill are accounted to their queries; a query that meets
+// too much of them leaves the block and is searched alone, where radii are chosen for it.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "base/parallel.h"
+#include "index/active_kernel.h"
+#include "index/code.h"
+#include "index/cost.h"
+#include "index/plan.h"
+#include "index/segment_search.h"
+
+namespace hashmatch {
+namespace {
+
+using kernel::Candidate;
+using kernel::Hit;
+using kernel::Run;
+
+// Queries of one block in the order of one band's value.
+struct BandOrder {
+  std::vector<uint32_t> starts;    // by value, and the end
+  std::vector<uint32_t> queries;   // by slot
+  HugeArray<uint32_t> sketches;    // by slot; 16-bit ones packed in its first half
+};
+
+class Block {
+ public:
+  Block(const Segment& segment, const uint64_t* queries, size_t count, uint32_t max_distance,
+        const QueryPlan& plan, std::vector<std::vector<Hit>>& out)
+      : segment_(segment),
+        layout_(segment.layout()),
+        kernel_(active_kernel()),
+        words_(words_of(segment.bits())),
+        queries_(queries),
+        count_(count),
+        r_(max_distance),
+        plan_(plan),
+        out_(out),
+        scratch_(out.size()),
+        orders_(layout_.band_count()),
+        load_(count),
+        budget_(static_cast<uint64_t>(4 * plan.expected_postings) + 4096) {}
+
+  void run() {
+    const auto threads = static_cast<unsigned>(out_.size());
+    std::vector<size_t> before(out_.size());
+    for (size_t worker = 0; worker < out_.size(); ++worker) before[worker] = out_[worker].size();
+    const unsigned bands = layout_.band_count();
+    parallel_for(bands, threads, [&](size_t band, unsigned) {
+      if (plan_.radius[band] >= 0) sort_queries(static_cast<unsigned>(band));
+    });
+    parallel_for(bands * kStretches, threads, [&](size_t task, unsigned worker) {
+      const auto band = static_cast<unsigned>(task / kStretches);
+      if (plan_.radius[band] >= 0) walk(band, task % kStretches, worker);
+    });
+    search_the_rest_alone(before);
+  }
+
+ private:
+  static constexpr size_t kStretches = 32;  // a band's buckets are shared out in so many parts
+  static constexpr size_t kVerifyAt = 1024;
+  static constexpr size_t kTile = size_t{1} << 15;  // candidates of one kernel call at most
+
+  void sort_queries(unsigned band) {
+    const Band& b = layout_.bands[band];
+    BandOrder& order = orders_[band];
+    order.starts.assign((size_t{1} << b.width) + 1, 0);
+    order.queries.resize(count_);
+    order.sketches = HugeArray<uint32_t>(count_);
+    const unsigned sketch_bytes = layout_.sketch_bits / 8;
+    for (size_t i = 0; i < count_; ++i) ++order.starts[value_of(i, b) + 1];
+    for (size_t v = 0; v + 1 < order.starts.size(); ++v) order.starts[v + 1] += order.starts[v];
+    std::vector<uint32_t> next(order.starts.begin(), order.starts.end() - 1);
+    auto* sketches = reinterpret_cast<std::byte*>(order.sketches.data());
+    for (size_t i = 0; i < count_; ++i) {
+      const uint32_t slot = next[value_of(i, b)]++;
+      const uint32_t sketch = sketch_of(layout_, band, queries_ + i * words_);
+      order.queries[slot] = static_cast<uint32_t>(i);
+      std::memcpy(sketches + size_t{slot} * sketch_bytes, &sketch, sketch_bytes);
+    }
+  }
+
+  uint32_t value_of(size_t query, const Band& band) const {
+    return bits_at(queries_ + query * words_, band.at, band.width);
+  }
+
+  void walk(unsigned band, size_t stretch, unsigned worker) {
+    const size_t buckets = size_t{1} << layout_.bands[band].width;
+    const uint32_t* bounds = segment_.buckets(band);
+    const double usual = std::ldexp(static_cast<double>(segment_.rows()), -layout_.bands[band].width);
+    const double heavy = 16 * usual + 64;
+    Scratch& scratch = scratch_[worker];
+    const unsigned sketch_bytes = layout_.sketch_bits / 8;
+    for (size_t bucket = buckets * stretch / kStretches;
+         bucket < buckets * (stretch + 1) / kStretches; ++bucket) {
+      const uint32_t size = bounds[bucket + 1] - bounds[bucket];
+      // The next buckets' sketches follow this one's.
+      __builtin_prefetch(segment_.sketches(band) + size_t{bounds[bucket + 1]} * sketch_bytes + 1024);
+      if (size == 0) continue;
+      list_runs(band, static_cast<uint32_t>(bucket), scratch.runs);
+      if (scratch.runs.empty()) continue;
+      if (size > heavy) drop_burdened(band, size, scratch.runs);
+      meet(band, bounds[bucket], size, worker);
+    }
+    verify(band, worker);
+  }
+
+  void list_runs(unsigned band, uint32_t bucket, std::vector<Run>& runs) const {
+    const BandOrder& order = orders_[band];
+    const Band& b = layout_.bands[band];
+    const unsigned next = band + 1 == layout_.band_count() ? 0 : band + 1;
+    const unsigned after = next + 1 == layout_.band_count() ? 0 : next + 1;
+    const auto& allowance = plan_.chain.allowance;
+    const unsigned near = allowance[band] + allowance[next] - 1U;
+    const unsigned all = layout_.sketch_bits == 16 ? near : near + allowance[after];
+    Run run{0, 0, static_cast<uint16_t>(std::min(near, r_)),
+            static_cast<uint16_t>(std::min(all, r_))};
+    runs.clear();
+    for (int k = 0; k <= plan_.radius[band]; ++k, --run.near_limit, --run.limit) {
+      const auto& masks = masks_of_weight(static_cast<unsigned>(k));
+      const size_t count = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
+      for (size_t i = 0; i < count; ++i) {
+        const uint32_t* starts = order.starts.data() + (bucket ^ masks[i]);
+        run.begin = starts[0];
+        run.count = starts[1] - starts[0];
+        if (run.count != 0) runs.push_back(run);
+      }
+    }
+  }
+
+  // Charges a heavy bucket to its queries and keeps the runs of those that can still bear it.
+  void drop_burdened(unsigned band, uint32_t size, std::vector<Run>& runs) {
+    std::vector<Run> kept;
+    for (const Run& run : runs) {
+      for (uint32_t slot = run.begin; slot < run.begin + run.count; ++slot) {
+        auto& load = load_[orders_[band].queries[slot]];
+        if (load.load(std::memory_order_relaxed) > budget_) continue;
+        if (load.fetch_add(size, std::memory_order_relaxed) + size > budget_) continue;
+        kept.push_back({slot, 1, run.near_limit, run.limit});
+      }
+    }
+    runs = std::move(kept);
+  }
+
+  // One bucket against its runs, in tiles of a bounded number of candidates.
+  void meet(unsigned band, uint32_t posting, uint32_t size, unsigned worker) {
+    auto& runs = scratch_[worker].runs;
+    const auto most_queries = static_cast<uint32_t>(std::max<size_t>(1, kTile / size));
+    for (size_t first = 0; first < runs.size();) {
+      uint32_t queries = 0;
+      size_t last = first;
+      while (last < runs.size() && queries + runs[last].count <= most_queries) {
+        queries += runs[last++].count;
+      }
+      Run rest{};
+      if (last == first) {
+        rest = runs[first];
+        runs[first].count = most_queries;
+        rest.begin += most_queries;
+        rest.count -= most_queries;
+        queries = most_queries;
+        ++last;
+      }
+      for (uint32_t from = 0; from < size; from += kTile) {
+        const auto part = static_cast<uint32_t>(std::min<size_t>(kTile, size - from));
+        tile(band, posting + from, part, {&runs[first], last - first}, queries, worker);
+      }
+      first = last;
+      if (rest.count != 0) runs[--first] = rest;
+    }
+  }
+
+  void tile(unsigned band, uint32_t posting, uint32_t size, std::span<const Run> runs,
+            uint32_t queries, unsigned worker) {
+    Scratch& scratch = scratch_[worker];
+    const BandOrder& order = orders_[band];
+    Candidate* found = scratch.candidates.at_least(size_t{size} * queries);
+    const std::byte* bucket = segment_.sketches(band) + size_t{posting} * (layout_.sketch_bits / 8);
+    const size_t count =
+        layout_.sketch_bits == 16
+            ? kernel_.tile16(reinterpret_cast<const uint16_t*>(bucket), size,
+                             reinterpret_cast<const uint16_t*>(order.sketches.data()), runs.data(),
+                             runs.size(), found)
+            : kernel_.tile32(reinterpret_cast<const uint32_t*>(bucket), size, order.sketches.data(),
+                             near_mask(layout_, band), runs.data(), runs.size(), found);
+    const PackedView& positions = segment_.positions(band);
+    for (size_t i = 0; i < count; ++i) {
+      const uint32_t at = posting + found[i].posting;
+      if (band != 0) __builtin_prefetch(positions.address(at));
+      scratch.pairs.push_back({order.queries[found[i].tag], at, band});
+    }
+    if (scratch.pairs.size() >= kVerifyAt) verify(band, worker);
+  }
+
+  // Pairs of one band that name postings become pairs that name rows, and then hits.
+  void verify(unsigned band, unsigned worker) {
+    Scratch& scratch = scratch_[worker];
+    for (kernel::Pair& pair : scratch.pairs) {
+      const uint64_t row = band == 0 ? pair.row : segment_.positions(band)[pair.row];
+      if (row >= segment_.rows()) segment_.damaged("a posting names a row that is not there");
+      pair.row = static_cast<uint32_t>(row);
+      __builtin_prefetch(segment_.code(pair.row));
+      __builtin_prefetch(queries_ + size_t{pair.query} * words_);
+    }
+    Hit* hits = scratch.hits.at_least(scratch.pairs.size());
+    const size_t count = kernel_.verify[kernel::width_class(words_)](
+        scratch.pairs.data(), scratch.pairs.size(), queries_, segment_.codes(), r_, plan_.chain,
+        hits);
+    out_[worker].insert(out_[worker].end(), hits, hits + count);
+    scratch.pairs.clear();
+  }
+
+  // Queries that left the block are missing buckets: what they have found is dropped.
+  void search_the_rest_alone(const std::vector<size_t>& before) {
+    const auto left = [&](size_t query) {
+      return load_[query].load(std::memory_order_relaxed) > budget_;
+    };
+    std::vector<uint32_t> rest;
+    for (size_t i = 0; i < count_; ++i) {
+      if (left(i)) rest.push_back(static_cast<uint32_t>(i));
+    }
+    if (rest.empty()) return;
+    for (size_t worker = 0; worker < out_.size(); ++worker) {
+      auto& hits = out_[worker];
+      hits.erase(std::remove_if(hits.begin() + static_cast<std::ptrdiff_t>(before[worker]), hits.end(),
+                                [&](const Hit& hit) { return left(hit.query); }),
+                 hits.end());
+    }
+    parallel_for(rest.size(), static_cast<unsigned>(out_.size()), [&](size_t i, unsigned worker) {
+      search_one(segment_, queries_ + size_t{rest[i]} * words_, rest[i], r_, scratch_[worker],
+                 out_[worker]);
+    });
+  }
+
+  const Segment& segment_;
+  const Layout& layout_;
+  const kernel::Kernel& kernel_;
+  const unsigned words_;
+  const uint64_t* queries_;
+  const size_t count_;
+  const uint32_t r_;
+  const QueryPlan& plan_;
+  std::vector<std::vector<Hit>>& out_;
+  std::vector<Scratch> scratch_;
+  std::vector<BandOrder> orders_;
+  std::vector<std::atomic<uint64_t>> load_;  // postings of heavy buckets, by query
+  const uint64_t budget_;                    // of them, before a query leaves the block
+};
+
+// Whether walking all buckets costs less than the queries' own probes.
+bool block_pays(const Segment& segment, const QueryPlan& plan, size_t queries) {
+  constexpr double kLookUpNs = 1.0;
+  if (segment.layout().sketch_bits == 0) return false;
+  double walk = 0;
+  double probes = 0;
+  for (unsigned band = 0; band < segment.layout().band_count(); ++band) {
+    const Band& b = segment.layout().bands[band];
+    const auto ball = static_cast<double>(cost::ball_size(b.width, plan.radius[band]));
+    walk += std::ldexp(ball, b.width) * kLookUpNs;
+    probes += ball * cost::probe_ns(segment.rows(), segment.layout(), b);
+  }
+  return walk < 0.8 * probes * static_cast<double>(queries);
+}
+
+}  // namespace
+
+void search_many(const Segment& segment, const uint64_t* queries, size_t count,
+                 uint32_t max_distance, std::vector<std::vector<Hit>>& out) {
+  const unsigned words = words_of(segment.bits());
+  const auto threads = static_cast<unsigned>(out.size());
+  const QueryPlan& plan = segment.plan(max_distance);
+  if (!plan.scan && block_pays(segment, plan, count)) {
+    Block(segment, queries, count, max_distance, plan, out).run();
+    return;
+  }
+  std::vector<Scratch> scratch(threads);
+  const size_t step = plan.scan ? 64 : 16;
+  parallel_for((count + step - 1) / step, threads, [&](size_t task, unsigned worker) {
+    const size_t first = task * step;
+    const size_t last = std::min(first + step, count);
+    if (plan.scan) {
+      scan_rows(queries + first * words, last - first, static_cast<uint32_t>(first),
+                segment.codes(), segment.rows(), 0, words, max_distance, scratch[worker],
+                out[worker]);
+      return;
+    }
+    for (size_t i = first; i < last; ++i) {
+      search_one(segment, queries + i * words, static_cast<uint32_t>(i), max_distance,
+                 scratch[worker], out[worker]);
+    }
+  });
+}
+
+}  // namespace hashmatch

@@ -1,0 +1,267 @@
+// One query. The plan for random data is tried first; where this query's buckets hold much more
+// than random data would, the radii are chosen again from the buckets' true sizes, and where even
+// that costs more than a scan, or turns out to, the segment is scanned.
+#include "index/segment_search.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "index/active_kernel.h"
+#include "index/code.h"
+#include "index/cost.h"
+#include "index/plan.h"
+
+namespace hashmatch {
+namespace {
+
+using kernel::Candidate;
+using kernel::Hit;
+using kernel::Probe;
+
+// Candidates filtered before they are verified: bounds the scratch memory.
+constexpr uint32_t kSlice = 1 << 15;
+
+// Share of a scan that may be spent before giving up and scanning.
+constexpr double kPatience = 0.4;
+
+// Measured: candidates side by side (a cluster) are read in sequence, others are cache misses.
+constexpr double kDenseCandidateNs = 2.5;
+
+class OneQuery {
+ public:
+  OneQuery(const Segment& segment, const uint64_t* query, uint32_t number, uint32_t max_distance,
+           Scratch& scratch, std::vector<Hit>& out)
+      : segment_(segment),
+        layout_(segment.layout()),
+        kernel_(active_kernel()),
+        words_(words_of(segment.bits())),
+        query_(query),
+        number_(number),
+        r_(max_distance),
+        scratch_(scratch),
+        out_(out) {}
+
+  void run() {
+    const QueryPlan& usual = segment_.plan(r_);
+    if (usual.scan) return scan();
+    constexpr double kExcess = 2;
+    constexpr double kUnremarkable = 4096;
+    if (collect(usual) <= kExcess * usual.expected_postings + kUnremarkable) {
+      if (!probe(usual)) scan();
+      return;
+    }
+    const auto radii = radii_for_buckets();
+    if (!radii) return scan();
+    const QueryPlan fitted = make_query_plan(layout_, segment_.rows(), *radii);
+    collect(fitted);
+    if (!probe(fitted)) scan();
+  }
+
+ private:
+  void scan() {
+    scan_rows(query_, 1, number_, segment_.codes(), segment_.rows(), 0, words_, r_, scratch_, out_);
+  }
+
+  // Lists the buckets to look at, and returns how many postings they hold.
+  double collect(const QueryPlan& plan) {
+    auto& probes = scratch_.probes;
+    probes.clear();
+    uint64_t postings = 0;
+    for (unsigned band = 0; band < layout_.band_count(); ++band) {
+      if (plan.radius[band] < 0) continue;
+      const Band& b = layout_.bands[band];
+      const uint32_t value = bits_at(query_, b.at, b.width);
+      const uint32_t* buckets = segment_.buckets(band);
+      const unsigned sketch_bytes = layout_.sketch_bits / 8;
+      Probe probe{};
+      probe.tag = band;
+      if (sketch_bytes != 0) set_sketch(plan, band, probe);
+      for (int k = 0; k <= plan.radius[band]; ++k, --probe.near_limit, --probe.limit) {
+        const auto& masks = masks_of_weight(static_cast<unsigned>(k));
+        const size_t in_band = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
+        for (size_t i = 0; i < in_band; ++i) {
+          const uint32_t* bounds = buckets + (value ^ masks[i]);
+          probe.posting = bounds[0];
+          probe.count = bounds[1] - bounds[0];
+          if (probe.count == 0) continue;
+          probe.sketches = segment_.sketches(band) + size_t{probe.posting} * sketch_bytes;
+          postings += probe.count;
+          probes.push_back(probe);
+        }
+      }
+    }
+    return static_cast<double>(postings);
+  }
+
+  // The chain filter (Qin and Xiao, Pigeonring, VLDB 2018): from the canonical band on, every sum of
+  // distances stays below the sum of the allowances.
+  void set_sketch(const QueryPlan& plan, unsigned band, Probe& probe) const {
+    const unsigned next = band + 1 == layout_.band_count() ? 0 : band + 1;
+    const unsigned after = next + 1 == layout_.band_count() ? 0 : next + 1;
+    const auto& allowance = plan.chain.allowance;
+    const unsigned near = allowance[band] + allowance[next] - 1U;
+    probe.sketch = sketch_of(layout_, band, query_);
+    probe.near_mask = near_mask(layout_, band);
+    probe.near_limit = static_cast<uint16_t>(std::min(near, r_));
+    probe.limit = static_cast<uint16_t>(
+        std::min(layout_.sketch_bits == 16 ? near : near + allowance[after], r_));
+  }
+
+  // Radii for the true sizes of this query's buckets. Postings past what random data would hold are
+  // likely to be a cluster's, so that each is a candidate.
+  std::optional<std::vector<int>> radii_for_buckets() const {
+    constexpr uint64_t kMostProbes = 2000;  // a band: counting costs a look-up each
+    const double posting = cost::posting_ns(layout_);
+    const double scan = cost::scan_ns(segment_.rows(), layout_.bits);
+    std::vector<std::array<double, kMaxRadius + 1>> price(layout_.band_count());
+    for (unsigned band = 0; band < layout_.band_count(); ++band) {
+      const Band& b = layout_.bands[band];
+      const uint32_t value = bits_at(query_, b.at, b.width);
+      const uint32_t* buckets = segment_.buckets(band);
+      const double probe = cost::probe_ns(segment_.rows(), layout_, b);
+      const double usual = std::ldexp(static_cast<double>(segment_.rows()), 2 - b.width);
+      double total = 0;
+      for (int k = 0; k <= kMaxRadius; ++k) {
+        const uint64_t ball = cost::ball_size(b.width, k);
+        if (k > b.width || ball > kMostProbes) total = std::numeric_limits<double>::infinity();
+        if (total <= scan) {
+          const auto& masks = masks_of_weight(static_cast<unsigned>(k));
+          for (size_t i = 0; i < ball - cost::ball_size(b.width, k - 1); ++i) {
+            const uint32_t* bounds = buckets + (value ^ masks[i]);
+            const double size = bounds[1] - bounds[0];
+            total += probe + size * posting + std::max(0.0, size - usual) * kDenseCandidateNs;
+          }
+        }
+        price[band][static_cast<size_t>(k)] = total;
+      }
+    }
+    auto plan = allocate(layout_.band_count(), r_, [&](unsigned band, int radius) {
+      return price[band][static_cast<size_t>(radius)];
+    });
+    if (!plan || plan->cost_ns > scan) return std::nullopt;
+    return std::move(plan->radius);
+  }
+
+  // Filters and verifies the listed buckets, some at a time. False, with nothing reported, once that
+  // has cost so much that a scan is the better end.
+  bool probe(const QueryPlan& plan) {
+    const double budget = kPatience * cost::scan_ns(segment_.rows(), layout_.bits);
+    const double posting = cost::posting_ns(layout_);
+    const double sparse = cost::candidate_ns(segment_.rows(), layout_.bits);
+    const size_t before = out_.size();
+    double spent = 0;
+    auto& probes = scratch_.probes;
+    for (size_t first = 0; first < probes.size();) {
+      uint32_t postings = 0;
+      size_t last = first;
+      while (last < probes.size() && postings + probes[last].count <= kSlice) {
+        postings += probes[last++].count;
+      }
+      Probe rest{};
+      if (last == first) {  // one bucket larger than a slice: take part of it
+        rest = probes[first];
+        probes[first].count = kSlice;
+        rest.count -= kSlice;
+        rest.posting += kSlice;
+        rest.sketches = static_cast<const std::byte*>(rest.sketches) +
+                        size_t{kSlice} * layout_.sketch_bits / 8;
+        postings = kSlice;
+        ++last;
+      }
+      const size_t candidates = filter(plan, {&probes[first], last - first}, postings);
+      spent += postings * posting +
+               static_cast<double>(candidates) *
+                   (candidates > postings / 8 ? kDenseCandidateNs : sparse);
+      if (spent > budget) {
+        out_.resize(before);
+        return false;
+      }
+      first = last;
+      if (rest.count != 0) probes[--first] = rest;
+    }
+    return true;
+  }
+
+  size_t filter(const QueryPlan& plan, std::span<const Probe> probes, uint32_t postings) {
+    if (layout_.sketch_bits == 0) {
+      // With one band a bucket's postings are rows that follow one another.
+      for (const Probe& p : probes) {
+        scan_rows(query_, 1, number_, segment_.code(p.posting), p.count, p.posting, words_, r_,
+                  scratch_, out_);
+      }
+      return postings;
+    }
+    Candidate* candidates = scratch_.candidates.at_least(postings);
+    const auto filter = layout_.sketch_bits == 16 ? kernel_.filter16 : kernel_.filter32;
+    const size_t count = filter(probes.data(), probes.size(), candidates);
+    verify(plan, {candidates, count});
+    return count;
+  }
+
+  void verify(const QueryPlan& plan, std::span<const Candidate> candidates) {
+    auto& pairs = scratch_.pairs;
+    for (const Candidate& c : candidates) {
+      if (c.tag != 0) __builtin_prefetch(segment_.positions(c.tag).address(c.posting));
+    }
+    pairs.clear();
+    for (const Candidate& c : candidates) {
+      const uint64_t row = c.tag == 0 ? c.posting : segment_.positions(c.tag)[c.posting];
+      if (row >= segment_.rows()) segment_.damaged("a posting names a row that is not there");
+      __builtin_prefetch(segment_.code(static_cast<uint32_t>(row)));
+      pairs.push_back({0, static_cast<uint32_t>(row), c.tag});
+    }
+    Hit* hits = scratch_.hits.at_least(pairs.size());
+    const auto verify = kernel_.verify[kernel::width_class(words_)];
+    const size_t count =
+        verify(pairs.data(), pairs.size(), query_, segment_.codes(), r_, plan.chain, hits);
+    for (size_t i = 0; i < count; ++i) {
+      out_.push_back({number_, hits[i].row, hits[i].distance});
+    }
+  }
+
+  const Segment& segment_;
+  const Layout& layout_;
+  const kernel::Kernel& kernel_;
+  const unsigned words_;
+  const uint64_t* query_;
+  const uint32_t number_;
+  const uint32_t r_;
+  Scratch& scratch_;
+  std::vector<Hit>& out_;
+};
+
+}  // namespace
+
+void scan_rows(const uint64_t* queries, size_t query_count, uint32_t first_query,
+               const uint64_t* rows, size_t row_count, uint32_t first_row, unsigned words,
+               uint32_t max_distance, Scratch& scratch, std::vector<Hit>& out) {
+  constexpr size_t kTile = size_t{1} << 15;  // hits at most
+  const auto scan = active_kernel().scan[kernel::width_class(words)];
+  const size_t query_step = std::min<size_t>(std::max<size_t>(query_count, 1), 64);
+  const size_t row_step = std::min<size_t>(kTile / query_step, 4096);
+  Hit* hits = scratch.hits.at_least(query_step * std::min(row_step, row_count));
+  for (size_t row = 0; row < row_count; row += row_step) {
+    const size_t row_end = std::min(row + row_step, row_count);
+    for (size_t query = 0; query < query_count; query += query_step) {
+      const size_t query_end = std::min(query + query_step, query_count);
+      const size_t found = scan(queries + query * words, query_end - query, rows + row * words,
+                                row_end - row, max_distance, hits);
+      for (size_t i = 0; i < found; ++i) {
+        out.push_back({hits[i].query + static_cast<uint32_t>(query) + first_query,
+                       hits[i].row + static_cast<uint32_t>(row) + first_row, hits[i].distance});
+      }
+    }
+  }
+}
+
+void search_one(const Segment& segment, const uint64_t* query, uint32_t number,
+                uint32_t max_distance, Scratch& scratch, std::vector<Hit>& out) {
+  OneQuery(segment, query, number, max_distance, scratch, out).run();
+}
+
+}  // namespace hashmatch

@@ -1,0 +1,93 @@
+// AVX-512 with VPOPCNTDQ and BITALG: a popcount instruction for every lane width used here.
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 sees the deliberately undefined operands in its own header (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include "algorithms.h"
+#include "instruction_sets.h"
+
+namespace hashmatch::kernel {
+namespace {
+
+struct Avx512 {
+  struct Vector {
+    using V = __m512i;
+    static constexpr unsigned kBitStride = 1;
+    static V load(const void* p) { return _mm512_loadu_si512(p); }
+    static void store(void* p, V v) { _mm512_storeu_si512(p, v); }
+    static V differ(V a, V b) { return _mm512_xor_si512(a, b); }
+    static V both(V a, V b) { return _mm512_and_si512(a, b); }
+    static V either(V a, V b, V c) { return _mm512_ternarylogic_epi64(a, b, c, 0xf0 | (0xcc ^ 0xaa)); }
+    static bool any(unsigned mask) { return mask != 0; }
+    static uint64_t bits(unsigned mask) { return mask; }
+  };
+
+  struct Words : Vector {
+    static constexpr size_t kLanes = 8;
+    static V splat(uint64_t x) { return _mm512_set1_epi64(static_cast<long long>(x)); }
+    static V count(V v) { return _mm512_popcnt_epi64(v); }
+    static V add(V a, V b) { return _mm512_add_epi64(a, b); }
+    static V min(V a, V b) { return _mm512_min_epi32(a, b); }  // upper halves are zero
+    static unsigned at_most(V a, V b) { return _mm512_cmple_epi64_mask(a, b); }
+  };
+
+  struct Sketches16 : Vector {
+    using Lane = uint16_t;
+    static constexpr size_t kLanes = 32;
+    static V splat(uint16_t x) { return _mm512_set1_epi16(static_cast<short>(x)); }
+    static V count(V v) { return _mm512_popcnt_epi16(v); }
+    static V min(V a, V b) { return _mm512_min_epi16(a, b); }
+    static unsigned at_most(V a, V b) { return _mm512_cmple_epi16_mask(a, b); }
+  };
+
+  struct Sketches32 : Vector {
+    using Lane = uint32_t;
+    static constexpr size_t kLanes = 16;
+    static V splat(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+    static V count(V v) { return _mm512_popcnt_epi32(v); }
+    static V add(V a, V b) { return _mm512_add_epi32(a, b); }
+    static V min(V a, V b) { return _mm512_min_epi32(a, b); }
+    static V max(V a, V b) { return _mm512_max_epi32(a, b); }
+    static unsigned at_most(V a, V b) { return _mm512_cmple_epi32_mask(a, b); }
+  };
+
+  template <unsigned W, unsigned N>
+  static void transpose(const uint64_t* rows, __m512i* words) {
+    const __m512i a = Words::load(rows);
+    if constexpr (W == 1) {
+      words[0] = a;
+      return;
+    }
+    const __m512i b = Words::load(rows + 8);
+    if constexpr (W == 2) {
+      words[0] = _mm512_permutex2var_epi64(a, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b);
+      words[1] = _mm512_permutex2var_epi64(a, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), b);
+    } else if constexpr (W == 4) {
+      const __m512i c = Words::load(rows + 16);
+      const __m512i d = Words::load(rows + 24);
+      // Words w and w + 1 of four rows, then words w of eight rows.
+      const __m512i first = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
+      const __m512i ab01 = _mm512_permutex2var_epi64(a, first, b);
+      const __m512i cd01 = _mm512_permutex2var_epi64(c, first, d);
+      words[0] = _mm512_shuffle_i64x2(ab01, cd01, 0x44);
+      words[1] = _mm512_shuffle_i64x2(ab01, cd01, 0xee);
+      if constexpr (N == 4) {
+        const __m512i second = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
+        const __m512i ab23 = _mm512_permutex2var_epi64(a, second, b);
+        const __m512i cd23 = _mm512_permutex2var_epi64(c, second, d);
+        words[2] = _mm512_shuffle_i64x2(ab23, cd23, 0x44);
+        words[3] = _mm512_shuffle_i64x2(ab23, cd23, 0xee);
+      }
+    }
+  }
+
+  static unsigned popcount(uint64_t x) { return static_cast<unsigned>(__builtin_popcountll(x)); }
+};
+
+}  // namespace
+
+constinit const Kernel kAvx512 = Entry<Avx512>::kernel("avx512");
+
+}  // namespace hashmatch::kernel

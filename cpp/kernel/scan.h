@@ -1,0 +1,191 @@
+// The linear scan: for (q) for (r) if (popcount(q ^ r) <= max_distance) report.
+//
+// Vectors hold one word of several rows, so that distances need no horizontal sums. With few queries
+// the words are gathered from the rows on the fly; with more, a tile of rows is transposed once into
+// word planes on the stack and every query sweeps the planes.
+//
+// Few rows match, so a sweep tests a lower bound that is cheaper than the distance. With x[w] the xor
+// of word w, popcount(x[0] | x[1]) <= popcount(x[0]) + popcount(x[1]): one popcount for 128 bits, and
+// for uniform rows it is still about 48, well above a useful radius. Groups of rows with a row at or
+// under the bound get their exact distances. A radius too large for any bound goes there directly.
+#pragma once
+
+#include "kernel.h"
+
+namespace hashmatch::kernel {
+
+template <class Isa, unsigned W>
+struct Scan {
+  using Words = typename Isa::Words;
+  using V = typename Words::V;
+
+  static constexpr size_t kGroup = Words::kLanes;  // rows in a vector
+  static constexpr size_t kUnroll = 4;             // groups that share a branch
+  static constexpr size_t kTileRows = 1024 / W;    // planes of 8 KiB leave room in L1
+  static constexpr size_t kTransposeFrom = 4;      // queries that repay the transposition
+  static constexpr size_t kPrefetchBytes = 4096;
+
+  // Words of groups of rows, gathered from the rows themselves.
+  struct Rows {
+    const uint64_t* rows;
+
+    template <unsigned N>
+    void load(size_t group, V* words) const {
+      Isa::template transpose<W, N>(rows + group * kGroup * W, words);
+    }
+    void prefetch(size_t group) const { prefetch_groups(rows + group * kGroup * W, kPrefetchBytes); }
+  };
+
+  // The same from planes: word w of row i is planes[w * kTileRows + i].
+  struct Planes {
+    const uint64_t* planes;
+
+    template <unsigned N>
+    void load(size_t group, V* words) const {
+      for (unsigned w = 0; w < N; ++w) {
+        words[w] = Words::load(planes + w * kTileRows + group * kGroup);
+      }
+    }
+    void prefetch(size_t) const {}
+  };
+
+  struct Query {
+    const uint64_t* code;
+    V limit;
+    uint32_t index;
+  };
+
+  static void prefetch_groups(const uint64_t* rows, size_t ahead) {
+    const uintptr_t at = reinterpret_cast<uintptr_t>(rows) + ahead;
+    for (size_t b = 0; b < kUnroll * kGroup * W * 8; b += 64) {
+      __builtin_prefetch(reinterpret_cast<const void*>(at + b));
+    }
+  }
+
+  // The exact distances of one group; lanes from `lanes` on are not rows.
+  template <class Source>
+  static Hit* report_group(const Source& source, size_t group, size_t lanes, const Query& query,
+                           uint32_t first_row, Hit* out) {
+    V words[W];
+    source.template load<W>(group, words);
+    V sum = Words::count(Words::differ(words[0], Words::splat(query.code[0])));
+    for (unsigned w = 1; w < W; ++w) {
+      sum = Words::add(sum, Words::count(Words::differ(words[w], Words::splat(query.code[w]))));
+    }
+    const auto within = Words::at_most(sum, query.limit);
+    if (!Words::any(within)) return out;
+    uint64_t distance[kGroup];
+    Words::store(distance, sum);
+    for (uint64_t bits = Words::bits(within); bits != 0; bits &= bits - 1) {
+      const size_t lane = static_cast<size_t>(__builtin_ctzll(bits)) / Words::kBitStride;
+      if (lane >= lanes) break;
+      const size_t row = first_row + group * kGroup + lane;
+      *out++ = {query.index, static_cast<uint32_t>(row), static_cast<uint32_t>(distance[lane])};
+    }
+    return out;
+  }
+
+  // popcount of the first Fold words' differences or-ed together: no more than the distance.
+  template <unsigned Fold, class Source>
+  static V lower_bound(const Source& source, size_t group, const V* query) {
+    V words[Fold];
+    source.template load<Fold>(group, words);
+    V x = Words::differ(words[0], query[0]);
+    for (unsigned w = 1; w < Fold; ++w) x = Words::either(x, words[w], query[w]);
+    return Words::count(x);
+  }
+
+  // One query against whole groups of rows. Fold == 0: no bound is of use.
+  template <unsigned Fold, class Source>
+  static Hit* sweep(const Source& source, size_t groups, const Query& query, uint32_t first_row,
+                    Hit* out) {
+    size_t g = 0;
+    if constexpr (Fold != 0) {
+      V code[Fold];
+      for (unsigned w = 0; w < Fold; ++w) code[w] = Words::splat(query.code[w]);
+      for (; g + kUnroll <= groups; g += kUnroll) {
+        source.prefetch(g);
+        V least = lower_bound<Fold>(source, g, code);
+        for (size_t u = 1; u < kUnroll; ++u) {
+          least = Words::min(least, lower_bound<Fold>(source, g + u, code));
+        }
+        if (!Words::any(Words::at_most(least, query.limit))) continue;
+        for (size_t u = 0; u < kUnroll; ++u) {
+          out = report_group(source, g + u, kGroup, query, first_row, out);
+        }
+      }
+    }
+    for (; g < groups; ++g) {
+      if (g % kUnroll == 0) source.prefetch(g);
+      out = report_group(source, g, kGroup, query, first_row, out);
+    }
+    return out;
+  }
+
+  static void transpose_tile(const uint64_t* rows, size_t groups, uint64_t* planes) {
+    for (size_t g = 0; g < groups; ++g) {
+      // The next tile arrives while this one is swept.
+      if (g % kUnroll == 0) prefetch_groups(rows + g * kGroup * W, kTileRows * W * 8);
+      V words[W];
+      Isa::template transpose<W, W>(rows + g * kGroup * W, words);
+      for (unsigned w = 0; w < W; ++w) Words::store(planes + w * kTileRows + g * kGroup, words[w]);
+    }
+  }
+
+  // Fewer rows than a group has, copied so that nothing past them is read.
+  static Hit* scan_tail(const uint64_t* queries, size_t query_count, const uint64_t* rows,
+                        size_t count, V limit, uint32_t first_row, Hit* out) {
+    alignas(64) uint64_t padded[kGroup * W] = {};
+    __builtin_memcpy(padded, rows, count * W * 8);
+    const Rows source{padded};
+    for (size_t q = 0; q < query_count; ++q) {
+      const Query query{queries + q * W, limit, static_cast<uint32_t>(q)};
+      out = report_group(source, 0, count, query, first_row, out);
+    }
+    return out;
+  }
+
+  template <unsigned Fold>
+  static size_t run(const uint64_t* queries, size_t query_count, const uint64_t* rows,
+                    size_t row_count, uint32_t max_distance, Hit* out) {
+    Hit* const start = out;
+    const V limit = Words::splat(max_distance < 64 * W ? max_distance : 64 * W);
+    const bool transposed = W > 1 && query_count >= kTransposeFrom;
+    const size_t step = query_count == 1 ? row_count : kTileRows;
+    for (size_t row = 0; row < row_count; row += step) {
+      const size_t count = row_count - row < step ? row_count - row : step;
+      const size_t groups = count / kGroup;
+      const uint64_t* const tile = rows + row * W;
+      const auto first_row = static_cast<uint32_t>(row);
+      alignas(64) uint64_t planes[W > 1 ? kTileRows * W : 1];
+      if (transposed) transpose_tile(tile, groups, planes);
+      for (size_t q = 0; q < query_count; ++q) {
+        const Query query{queries + q * W, limit, static_cast<uint32_t>(q)};
+        out = transposed ? sweep<Fold>(Planes{planes}, groups, query, first_row, out)
+                         : sweep<Fold>(Rows{tile}, groups, query, first_row, out);
+      }
+      if (count % kGroup != 0) {
+        out = scan_tail(queries, query_count, tile + groups * kGroup * W, count % kGroup, limit,
+                        static_cast<uint32_t>(row + groups * kGroup), out);
+      }
+    }
+    return static_cast<size_t>(out - start);
+  }
+
+  // The widest radius for which a bound over one, two, four words of uniform rows (means 32, 48, 60
+  // of 64 bits) lets fewer than some 2 % of the branches through.
+  static size_t scan(const uint64_t* queries, size_t query_count, const uint64_t* rows,
+                     size_t row_count, uint32_t max_distance, Hit* out) {
+    if constexpr (W == 1) {
+      if (max_distance <= 18) return run<1>(queries, query_count, rows, row_count, max_distance, out);
+    } else {
+      if (max_distance <= 36) return run<2>(queries, query_count, rows, row_count, max_distance, out);
+    }
+    if constexpr (W == 4) {
+      if (max_distance <= 53) return run<4>(queries, query_count, rows, row_count, max_distance, out);
+    }
+    return run<0>(queries, query_count, rows, row_count, max_distance, out);
+  }
+};
+
+}  // namespace hashmatch::kernel

@@ -1,0 +1,107 @@
+// An index that changes while it is searched: segments, chunks of rows added lately, and tombstones.
+//
+// Every change publishes a new State; a search pins the one it finds and never waits for a change.
+// Changes are made one at a time. Chunks are searched by scanning; once they hold many rows a
+// background thread folds them, and segments of like size, into larger segments.
+// All methods may be called from any thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "search/search.h"
+#include "search/state.h"
+
+namespace hashmatch {
+
+class Index {
+ public:
+  // `bits` is 64, 128, 160 or 256; `max_distance` -1 or up to bits; `hash_type` up to 15 bytes.
+  Index(unsigned bits, int max_distance, std::string hash_type);
+  ~Index();
+  Index(const Index&) = delete;
+  Index& operator=(const Index&) = delete;
+
+  static std::unique_ptr<Index> open(const std::string& path, bool memory);
+
+  // Writes one segment file that holds what the index holds now. Changes nothing here.
+  void save(const std::string& path) const;
+
+  // Rows of bits / 8 bytes, each under its id. Throws InvalidArgument on a repeated id or one of
+  // 2^64 - 1; nothing is added then.
+  void add(std::span<const std::byte> codes, std::span<const uint64_t> ids, unsigned threads);
+
+  // The same with consecutive ids, past all that were ever held. Returns the first.
+  uint64_t add(std::span<const std::byte> codes, unsigned threads);
+
+  // Throws NotFound on an id that is not held or is given twice; nothing is removed then.
+  void remove(std::span<const uint64_t> ids);
+
+  // Folds everything into one segment. Searches and changes go on meanwhile.
+  void compact(unsigned threads);
+
+  bool contains(uint64_t id) const;
+  // Copies the code of each id, bits / 8 bytes each. Throws NotFound.
+  void codes(std::span<const uint64_t> ids, std::byte* out) const;
+  std::vector<uint64_t> ids() const;  // ascending
+
+  StatePtr state() const;
+
+  unsigned bits() const { return bits_; }
+  int max_distance() const { return max_distance_; }
+  const std::string& hash_type() const { return hash_type_; }
+  uint64_t size() const { return state()->live(); }
+  uint64_t size_bytes() const;
+
+ private:
+  struct Place {
+    size_t part;       // in segments, or in chunks
+    uint32_t number;   // entry, or row
+    bool in_chunk;
+  };
+  using Recent = std::unordered_map<uint64_t, std::pair<const Chunk*, uint32_t>>;
+
+  std::shared_ptr<State> successor() const;
+  void publish(std::shared_ptr<State> next);
+  std::optional<Place> find(const State& state, uint64_t id) const;
+  Place find_or_throw(const State& state, uint64_t id) const;
+  void require_new(std::span<const uint64_t> ids) const;
+  void add_locked(std::span<const std::byte> codes, std::span<const uint64_t> ids,
+                  unsigned threads);
+  void append_rows(std::span<const std::byte> codes, std::span<const uint64_t> ids);
+  ChunkPart& writable_chunk(State& state, size_t rows) const;
+
+  StatePtr close_chunks();
+  std::shared_ptr<const Segment> build(const State& inputs, unsigned threads) const;
+  void replace(const State& inputs, std::shared_ptr<const Segment> folded);
+  void fold_in_background();
+
+  const unsigned bits_;
+  const int max_distance_;
+  const std::string hash_type_;
+
+  // Locks, in the order in which they are taken.
+  std::mutex fold_mutex_;    // a whole fold
+  std::mutex change_mutex_;  // a whole change; guards next_id_ and background_
+  mutable std::shared_mutex recent_mutex_;  // recent_, and its being in step with state_
+  mutable std::mutex state_mutex_;          // a pointer's copy
+
+  StatePtr state_;
+  Recent recent_;  // rows of chunks by id
+  uint64_t next_id_ = 0;
+  std::atomic<bool> folding_{false};
+  pid_t background_process_ = 0;
+  std::jthread background_;
+};
+
+}  // namespace hashmatch

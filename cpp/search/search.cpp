@@ -1,0 +1,283 @@
+#include "search/search.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/parallel.h"
+#include "index/cost.h"
+#include "index/segment_search.h"
+
+namespace hashmatch {
+namespace {
+
+using kernel::Hit;
+
+// Queries searched together: enough that a bucket meets several, few enough to report progress.
+constexpr size_t kBlock = size_t{1} << 17;
+
+// Fewer queries than this are searched one after the other on the caller's thread.
+constexpr size_t kFewQueries = 8;
+
+struct Found {
+  uint64_t id;
+  uint32_t query;
+  uint32_t distance;
+  bool operator<(const Found& other) const {
+    return distance != other.distance ? distance < other.distance : id < other.id;
+  }
+};
+
+void add_segment_hits(const SegmentPart& part, std::span<const Hit> hits, std::vector<Found>& out) {
+  for (const Hit& hit : hits) {
+    const auto [first, last] = part.segment->entries_of(hit.row);
+    for (uint32_t entry = first; entry < last; ++entry) {
+      if (part.holds(entry)) out.push_back({part.segment->id(entry), hit.query, hit.distance});
+    }
+  }
+}
+
+void add_chunk_hits(const ChunkPart& part, std::span<const Hit> hits, std::vector<Found>& out) {
+  for (const Hit& hit : hits) {
+    if (part.holds(hit.row)) out.push_back({part.chunk->ids[hit.row], hit.query, hit.distance});
+  }
+}
+
+// One thread's arrays. They outlive a call, so that a single query allocates nothing.
+struct Workspace {
+  Scratch scratch;
+  std::vector<Hit> hits;
+  std::vector<Found> found;
+};
+
+Workspace& workspace() {
+  thread_local Workspace space;
+  return space;
+}
+
+// Everything within max_distance of one query, unsorted, in space.found.
+void find_one(const State& state, const uint64_t* query, uint32_t max_distance, Workspace& space) {
+  space.found.clear();
+  for (const SegmentPart& part : state.segments) {
+    space.hits.clear();
+    search_one(*part.segment, query, 0, max_distance, space.scratch, space.hits);
+    add_segment_hits(part, space.hits, space.found);
+  }
+  for (const ChunkPart& part : state.chunks) {
+    space.hits.clear();
+    scan_rows(query, 1, 0, part.chunk->codes.data(), part.rows, 0, words_of(state.bits),
+              max_distance, space.scratch, space.hits);
+    add_chunk_hits(part, space.hits, space.found);
+  }
+}
+
+// Everything within max_distance of each of many queries, unsorted, one list a worker.
+std::vector<std::vector<Found>> find_many(const State& state, const uint64_t* queries, size_t count,
+                                          uint32_t max_distance, unsigned threads) {
+  std::vector<std::vector<Found>> found(threads);
+  std::vector<std::vector<Hit>> hits(threads);
+  const unsigned words = words_of(state.bits);
+  for (const SegmentPart& part : state.segments) {
+    search_many(*part.segment, queries, count, max_distance, hits);
+    parallel_for(threads, threads, [&](size_t worker, unsigned) {
+      add_segment_hits(part, hits[worker], found[worker]);
+      hits[worker].clear();
+    });
+  }
+  constexpr size_t kStep = 256;
+  for (const ChunkPart& part : state.chunks) {
+    parallel_for((count + kStep - 1) / kStep, threads, [&](size_t task, unsigned worker) {
+      const size_t first = task * kStep;
+      const size_t last = std::min(first + kStep, count);
+      scan_rows(queries + first * words, last - first, static_cast<uint32_t>(first),
+                part.chunk->codes.data(), part.rows, 0, words, max_distance,
+                workspace().scratch, hits[worker]);
+      add_chunk_hits(part, hits[worker], found[worker]);
+      hits[worker].clear();
+    });
+  }
+  return found;
+}
+
+void append(std::span<const Found> sorted, uint64_t limit, Results& out) {
+  const size_t kept = limit == 0 ? sorted.size() : std::min<uint64_t>(limit, sorted.size());
+  for (const Found& found : sorted.first(kept)) {
+    out.id.push_back(found.id);
+    out.distance.push_back(static_cast<uint16_t>(found.distance));
+  }
+  out.offsets.push_back(static_cast<int64_t>(out.id.size()));
+}
+
+// Groups by query with a counting sort, sorts each group, and appends.
+void gather(std::vector<std::vector<Found>> found, size_t count, uint64_t limit, unsigned threads,
+            Results& out) {
+  std::vector<size_t> starts(count + 1);
+  for (const auto& list : found) {
+    for (const Found& f : list) ++starts[f.query + 1];
+  }
+  for (size_t i = 0; i < count; ++i) starts[i + 1] += starts[i];
+  std::vector<Found> grouped(starts[count]);
+  {
+    std::vector<size_t> next(starts.begin(), starts.end() - 1);
+    for (auto& list : found) {
+      for (const Found& f : list) grouped[next[f.query]++] = f;
+      std::vector<Found>().swap(list);
+    }
+  }
+  constexpr size_t kStep = 1024;
+  parallel_for((count + kStep - 1) / kStep, grouped.size() < 100'000 ? 1 : threads,
+               [&](size_t task, unsigned) {
+                 for (size_t i = task * kStep; i < std::min((task + 1) * kStep, count); ++i) {
+                   std::sort(grouped.data() + starts[i], grouped.data() + starts[i + 1]);
+                 }
+               });
+  out.id.reserve(out.id.size() + grouped.size());
+  out.distance.reserve(out.distance.size() + grouped.size());
+  for (size_t i = 0; i < count; ++i) {
+    append({grouped.data() + starts[i], starts[i + 1] - starts[i]}, limit, out);
+  }
+}
+
+// Queries as aligned words, followed by bytes that a kernel may read.
+class Queries {
+ public:
+  Queries(const std::byte* rows, size_t count, unsigned bits) {
+    const size_t words = count * words_of(bits) + kernel::kOverreadBytes / 8;
+    if (words > inline_.size()) {
+      large_.resize(words);
+      words_ = large_.data();
+    }
+    widen(rows, count, bits, words_);
+  }
+  Queries(const Queries&) = delete;
+  Queries& operator=(const Queries&) = delete;
+  const uint64_t* data() const { return words_; }
+
+ private:
+  std::array<uint64_t, 48> inline_{};
+  std::vector<uint64_t> large_;
+  uint64_t* words_ = inline_.data();
+};
+
+template <class SearchBlock>
+void in_blocks(size_t count, size_t block, const SearchOptions& options,
+               const SearchBlock& search_block) {
+  for (size_t first = 0; first < count; first += block) {
+    search_block(first, std::min(block, count - first));
+    if (options.progress) options.progress(std::min(first + block, count), count);
+  }
+}
+
+// Keeps the k first in order. Returns the distance that a further one must not exceed.
+uint32_t keep_nearest(std::vector<Found>& found, uint64_t k, uint32_t max_distance) {
+  if (found.size() < k) return max_distance;
+  const auto kth = found.begin() + static_cast<std::ptrdiff_t>(k - 1);
+  std::nth_element(found.begin(), kth, found.end());
+  found.resize(k);
+  return found[k - 1].distance;
+}
+
+// The k nearest by scanning everything, the distance shrinking to the k-th best so far.
+void scan_nearest(const State& state, const uint64_t* query, uint64_t k, uint32_t max_distance,
+                  Workspace& space) {
+  constexpr uint32_t kStep = 4096;
+  const unsigned words = words_of(state.bits);
+  space.found.clear();
+  const auto scan = [&](const uint64_t* codes, uint32_t rows, const auto& add_hits) {
+    for (uint32_t first = 0; first < rows; first += std::min(kStep, rows - first)) {
+      space.hits.clear();
+      scan_rows(query, 1, 0, codes + size_t{first} * words, std::min(kStep, rows - first), first,
+                words, max_distance, space.scratch, space.hits);
+      if (space.hits.empty()) continue;
+      add_hits();
+      max_distance = keep_nearest(space.found, k, max_distance);
+    }
+  };
+  for (const SegmentPart& part : state.segments) {
+    scan(part.segment->codes(), part.segment->rows(),
+         [&] { add_segment_hits(part, space.hits, space.found); });
+  }
+  for (const ChunkPart& part : state.chunks) {
+    scan(part.chunk->codes.data(), part.rows,
+         [&] { add_chunk_hits(part, space.hits, space.found); });
+  }
+}
+
+bool all_scanned(const State& state, uint32_t distance) {
+  return std::ranges::all_of(state.segments, [&](const SegmentPart& part) {
+    return part.segment->plan(distance).scan;
+  });
+}
+
+// The k nearest of one query, in space.found: the search widens from cheap distances until it has
+// found k, or would read everything anyway.
+void nearest_one(const State& state, const uint64_t* query, uint64_t k, uint32_t max_distance,
+                 Workspace& space) {
+  for (uint32_t distance = std::min(state.bits / 32, max_distance);;
+       distance = std::min(distance * 3 / 2 + 1, max_distance)) {
+    if (all_scanned(state, distance)) {
+      scan_nearest(state, query, k, max_distance, space);
+      break;
+    }
+    find_one(state, query, distance, space);
+    if (distance == max_distance || space.found.size() >= k) break;
+  }
+  keep_nearest(space.found, k, max_distance);
+  std::sort(space.found.begin(), space.found.end());
+}
+
+}  // namespace
+
+std::vector<int64_t> Results::query() const {
+  std::vector<int64_t> column(id.size());
+  for (size_t i = 0; i + 1 < offsets.size(); ++i) {
+    std::fill(column.begin() + offsets[i], column.begin() + offsets[i + 1], static_cast<int64_t>(i));
+  }
+  return column;
+}
+
+Results search(const State& state, const std::byte* queries, size_t count,
+               const SearchOptions& options) {
+  Results results;
+  results.offsets.reserve(count + 1);
+  const size_t row_bytes = code_bytes(state.bits);
+  const unsigned threads = resolve_threads(options.threads);
+  in_blocks(count, kBlock, options, [&](size_t first, size_t block) {
+    const Queries rows(queries + first * row_bytes, block, state.bits);
+    if (block > kFewQueries) {
+      gather(find_many(state, rows.data(), block, options.max_distance, threads), block,
+             options.limit, threads, results);
+      return;
+    }
+    Workspace& space = workspace();
+    for (size_t i = 0; i < block; ++i) {
+      find_one(state, rows.data() + i * words_of(state.bits), options.max_distance, space);
+      std::sort(space.found.begin(), space.found.end());
+      append(space.found, options.limit, results);
+    }
+  });
+  return results;
+}
+
+Results nearest(const State& state, const std::byte* queries, size_t count, uint64_t k,
+                const SearchOptions& options) {
+  constexpr size_t kNearestBlock = 1024;
+  constexpr size_t kStep = 16;
+  Results results;
+  const unsigned words = words_of(state.bits);
+  const size_t row_bytes = code_bytes(state.bits);
+  in_blocks(count, kNearestBlock, options, [&](size_t first, size_t block) {
+    const Queries rows(queries + first * row_bytes, block, state.bits);
+    std::vector<std::vector<Found>> found(block);
+    parallel_for((block + kStep - 1) / kStep, options.threads, [&](size_t task, unsigned) {
+      Workspace& space = workspace();
+      for (size_t i = task * kStep; i < std::min((task + 1) * kStep, block); ++i) {
+        nearest_one(state, rows.data() + i * words, k, options.max_distance, space);
+        found[i] = space.found;
+      }
+    });
+    for (const auto& list : found) append(list, 0, results);
+  });
+  return results;
+}
+
+}  // namespace hashmatch

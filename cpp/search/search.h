@@ -1,0 +1,38 @@
+// Searching one state of an index: the union over its segments and chunks, less what is removed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "search/state.h"
+
+namespace hashmatch {
+
+// Columns, ordered by query, distance, id. The matches of query i are [offsets[i], offsets[i + 1]).
+struct Results {
+  std::vector<uint64_t> id;
+  std::vector<uint16_t> distance;
+  std::vector<int64_t> offsets = {0};
+
+  std::vector<int64_t> query() const;
+};
+
+struct SearchOptions {
+  uint32_t max_distance = 0;
+  uint64_t limit = 0;    // matches kept of each query, the first in order; 0: all
+  unsigned threads = 0;  // 0: all cores
+  // Called between blocks of queries with (done, total), on the calling thread. May throw to stop.
+  std::function<void(size_t, size_t)> progress;
+};
+
+// Every id within max_distance of each query. `queries` are rows of words, `count` of them.
+Results search(const State& state, const std::byte* queries, size_t count,
+               const SearchOptions& options);
+
+// The k nearest ids within max_distance of each query, ties by id. `limit` is not used.
+Results nearest(const State& state, const std::byte* queries, size_t count, uint64_t k,
+                const SearchOptions& options);
+
+}  // namespace hashmatch

@@ -1,0 +1,98 @@
+"""The compiled engine: plain arrays in, plain arrays out. `hashmatch` wraps it; nothing here is public."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+class FormatError(ValueError):
+    """A file that is not a segment, or is damaged."""
+
+@final
+class Matches:
+    """Columns of one search, ordered by query, distance, id. Arrays are read-only views."""
+
+    @property
+    def query(self) -> NDArray[np.int64]: ...
+    @property
+    def id(self) -> NDArray[np.uint64]: ...
+    @property
+    def distance(self) -> NDArray[np.uint16]: ...
+    @property
+    def offsets(self) -> NDArray[np.int64]: ...
+    def __len__(self) -> int: ...
+
+@final
+class Index:
+    def __init__(self, bits: int, max_distance: int, hash_type: str) -> None:
+        """`max_distance` -1 stands for none; `bits` is 64, 128, 160 or 256."""
+
+    @staticmethod
+    def open(path: str, memory: bool) -> Index: ...
+    def save(self, path: str) -> None: ...
+    def add(
+        self, codes: NDArray[np.uint8], ids: NDArray[np.uint64] | None, threads: int
+    ) -> NDArray[np.uint64]:
+        """Rows are `uint8[n, bits / 8]`, C-contiguous. ValueError on a repeated id: nothing added."""
+
+    def search(
+        self,
+        codes: NDArray[np.uint8],
+        max_distance: int,
+        limit: int,
+        threads: int,
+        progress: Callable[[int, int], object] | None,
+    ) -> Matches:
+        """`limit` 0 stands for none, `threads` 0 for all cores; progress(done, total) in queries."""
+
+    def nearest(
+        self,
+        codes: NDArray[np.uint8],
+        k: int,
+        max_distance: int,
+        threads: int,
+        progress: Callable[[int, int], object] | None,
+    ) -> Matches: ...
+    def remove(self, ids: NDArray[np.uint64]) -> None:
+        """KeyError names an id that is not there: nothing is removed."""
+
+    def compact(self, threads: int) -> None: ...
+    def contains(self, id: int) -> bool: ...
+    def codes(self, ids: NDArray[np.uint64]) -> NDArray[np.uint8]: ...
+    def ids(self) -> NDArray[np.uint64]:
+        """Every id held, ascending."""
+
+    def layout(self) -> list[dict[str, Any]]:
+        """One dict a segment: rows, distinct, bands, band_bits, sketch_bits, size_bytes."""
+
+    def __len__(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def hash_type(self) -> str: ...
+    @property
+    def max_distance(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+def kernels() -> list[str]:
+    """Names usable on this machine, fastest first."""
+
+def kernel() -> str:
+    """The kernel in use: HASHMATCH_KERNEL, or the fastest. ValueError lists the usable ones."""
+
+def scan(
+    queries: NDArray[np.uint8], rows: NDArray[np.uint8], max_distance: int, threads: int
+) -> Matches:
+    """Every query against every row, linearly, with no index: ids are row numbers."""
+
+def decode_hex(rows: Sequence[str], width: int) -> NDArray[np.uint8]:
+    """`uint8[n, width]` of n hex strings of 2 * width digits. ValueError names the row (from 0)."""
+
+def inspect(path: str) -> dict[str, Any]:
+    """The header of a segment file: version, bits, hash_type, max_distance, rows, distinct, bands,
+    band_bits, sketch_bits, size_bytes, sections (list of dicts: name, offset, size_bytes, crc32c)."""
+
+def check(path: str, progress: Callable[[int, int], object] | None) -> None:
+    """Verify every checksum and every offset of a segment file. FormatError says what and where."""

@@ -1,0 +1,310 @@
+"""Lists of hashes from files: bare hex one a line, CSV with a header, or `.npy`.
+
+A list is read as a sequence of blocks, so that one of any length can be matched in little memory.
+What kind of file it is shows in its first bytes; the name is not believed. UTF-8, with or without a
+byte order mark; lines end in LF or CRLF; blank lines are skipped. Nothing else is: a row that is
+not exactly one hash is a fault.
+
+The row number, from 0, counts every row that is not blank, faulty ones too, and so stays the same
+whether faults stop the reading or are skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashmatch import _core
+from hashmatch.codes import as_codes, decode_digits, hex_fault
+from hashmatch.hash_types import HASH_TYPES, HashType
+
+#: Bytes of text and rows of CSV or of an array that make a block. A line is at most one block.
+BLOCK_BYTES = 8 << 20
+BLOCK_ROWS = 131_072
+
+#: How a built index begins.
+INDEX_MAGIC = b"HASHMTCH"
+_NPY_MAGIC = b"\x93NUMPY"
+_BOM = b"\xef\xbb\xbf"
+#: Enough to tell the kinds of file apart by their first line.
+_HEAD_BYTES = 1 << 16
+
+#: Called with (bytes read, bytes in all; 0 if that is not known).
+BytesRead = Callable[[int, int], object]
+
+
+class ListError(ValueError):
+    """A list that cannot be read: names the file, the line and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some consecutive rows of a list: their codes and what the list says beside them."""
+
+    #: uint8[n, width]
+    codes: NDArray[np.uint8]
+    #: int64[n]: row numbers in the list, from 0.
+    rows: NDArray[np.int64]
+    #: For each column besides the hash its n texts, in the order of `HashList.columns`.
+    columns: list[list[str]]
+
+
+@dataclass(slots=True)
+class HashList:
+    """A list that is yet to be read: `for block in hash_list` reads it, once."""
+
+    #: "-" is standard input.
+    path: str
+    kind: HashType
+    #: The CSV column that holds the hash.
+    column: str = "hash"
+    #: Leave faulty rows out and note them in `faults`; otherwise the first is a ListError.
+    skip_faults: bool = False
+    on_read: BytesRead | None = None
+    #: "file:line: reason" of each row left out.
+    faults: list[str] = field(default_factory=list, init=False)
+    #: Names of the columns besides the hash; known once reading has begun.
+    columns: tuple[str, ...] = field(default=(), init=False)
+
+    @property
+    def name(self) -> str:
+        """What messages call the list."""
+        return "<stdin>" if self.path == "-" else self.path
+
+    def __iter__(self) -> Iterator[Block]:
+        with _opened(self.path) as source:
+            head = source.read(_HEAD_BYTES)
+            if head.startswith(INDEX_MAGIC):
+                raise ListError(f"{self.name}: is a built index, where a list of hashes is needed")
+            file = io.BufferedReader(_Reread(head, source, self.on_read), 1 << 20)
+            if head.startswith(_NPY_MAGIC):
+                yield from self._read_npy(file)
+                return
+            if head.startswith(_BOM):
+                head = head.removeprefix(file.read(len(_BOM)))
+            if self._is_csv(head):
+                yield from self._read_csv(file)
+            else:
+                yield from self._read_hex(file)
+
+    def _is_csv(self, head: bytes) -> bool:
+        """Whether the first line that is not blank is a header rather than a hash."""
+        first = next((line.strip() for line in head.split(b"\n") if line.strip()), b"")
+        if b"," in first or first.strip(b'"') == self.column.encode():
+            return True
+        # Only the file's name can tell a header without the wanted column from a faulty hash.
+        named_csv = self.path.lower().endswith(".csv")
+        return named_csv and bool(first) and hex_fault(_text(first), self.kind) is not None
+
+    def _fault(self, line: int, reason: str) -> None:
+        """Note a faulty row, or stop at it."""
+        fault = f"{self.name}:{line}: {reason}"
+        if not self.skip_faults:
+            raise ListError(f"{fault} (--on-error skip leaves bad rows out)")
+        self.faults.append(fault)
+
+    def _hash_fault(self, text: str) -> str | None:
+        fault = hex_fault(text, self.kind)
+        if fault is None:
+            return None
+        others = [kind.name for kind in HASH_TYPES.values() if hex_fault(text, kind) is None]
+        return f"{fault}; for {' or '.join(others)} give --type" if others else fault
+
+    # Bare hex, one a line.
+
+    def _read_hex(self, file: BinaryIO) -> Iterator[Block]:
+        line, row = 1, 0
+        for text in self._whole_lines(file):
+            codes = self._decode_lines(text)
+            if codes is not None:
+                yield Block(codes, np.arange(row, row + len(codes)), [])
+                line, row = line + len(codes), row + len(codes)
+                continue
+            kept: list[str] = []
+            rows: list[int] = []
+            for raw in text.split(b"\n")[:-1]:
+                if raw.strip():
+                    digits = _text(raw.removesuffix(b"\r"))
+                    fault = self._hash_fault(digits)
+                    if fault:
+                        self._fault(line, fault)
+                    else:
+                        kept.append(digits)
+                        rows.append(row)
+                    row += 1
+                line += 1
+            yield Block(_core.decode_hex(kept, self.kind.width), np.array(rows, np.int64), [])
+
+    def _whole_lines(self, file: BinaryIO) -> Iterator[bytes]:
+        """The file in blocks of whole lines, each of which ends in a line feed."""
+        rest = b""
+        while text := file.read(BLOCK_BYTES):
+            whole, line_feed, last = text.rpartition(b"\n")
+            if line_feed:
+                yield rest + whole + line_feed
+                rest = last
+            else:
+                rest += last
+            if len(rest) > BLOCK_BYTES:
+                raise ListError(f"{self.name}: has a line of {len(rest):,} bytes, so is no list")
+        if rest:
+            yield rest + b"\n"
+
+    def _decode_lines(self, text: bytes) -> NDArray[np.uint8] | None:
+        """The codes of a block in which every line is a hash; None if some line may not be."""
+        digits = self.kind.digits
+        for ending in (b"\n", b"\r\n"):
+            length = digits + len(ending)
+            if len(text) % length == 0:
+                lines = np.frombuffer(text, np.uint8).reshape(-1, length)
+                if (lines[:, digits:] == np.frombuffer(ending, np.uint8)).all():
+                    return decode_digits(lines[:, :digits])
+        return None
+
+    # CSV with a header.
+
+    def _read_csv(self, file: BinaryIO) -> Iterator[Block]:
+        lines = _TextLines(file)
+        reader = csv.reader(lines, strict=True)
+        try:
+            header = next(filter(None, reader))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ListError(f"{self.name}:{lines.number}: {_csv_reason(error)}") from None
+        place = self._place_of_hash(header, lines.number)
+        self.columns = tuple(header[:place] + header[place + 1 :])
+        row = 0
+        more = True
+        while more:
+            kept: list[list[str]] = []
+            rows: list[int] = []
+            while more and len(kept) < BLOCK_ROWS:
+                line = lines.number + 1
+                try:
+                    fields = next(reader)
+                except StopIteration:
+                    more = False
+                    continue
+                except (csv.Error, UnicodeDecodeError) as error:
+                    fault: str | None = _csv_reason(error)
+                else:
+                    if not fields or (len(fields) == 1 and not fields[0].strip()):
+                        continue
+                    if len(fields) != len(header):
+                        fault = f"row has {len(fields)} fields, the header has {len(header)}"
+                    else:
+                        fault = self._hash_fault(fields[place])
+                if fault:
+                    self._fault(line, fault)
+                else:
+                    kept.append(fields)
+                    rows.append(row)
+                row += 1
+            if kept:
+                columns = [list(column) for column in zip(*kept, strict=True)]
+                hashes = columns.pop(place)
+                codes = _core.decode_hex(hashes, self.kind.width)
+                yield Block(codes, np.array(rows, np.int64), columns)
+
+    def _place_of_hash(self, header: list[str], line: int) -> int:
+        names = ", ".join(map(repr, header))
+        if len(set(header)) < len(header):
+            raise ListError(f"{self.name}:{line}: a column name is there twice in {names}")
+        if self.column not in header:
+            raise ListError(
+                f"{self.name}:{line}: no column {self.column!r} in the header {names}; "
+                "give --column with the one that holds the hash"
+            )
+        return header.index(self.column)
+
+    # Arrays.
+
+    def _read_npy(self, file: BinaryIO) -> Iterator[Block]:
+        try:
+            if os.path.isfile(self.path):
+                array: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            else:
+                array = np.load(io.BytesIO(file.read()), allow_pickle=False)
+            for begin in range(0, len(array), BLOCK_ROWS):
+                codes = as_codes(np.asarray(array[begin : begin + BLOCK_ROWS]), self.kind)
+                yield Block(codes, np.arange(begin, begin + len(codes)), [])
+        except (TypeError, ValueError, EOFError) as error:
+            raise ListError(f"{self.name}: {error}") from None
+
+
+def _opened(path: str) -> BinaryIO:
+    """The bytes of a file, or of standard input, which stays open."""
+    if path == "-":
+        return open(0, "rb", closefd=False)
+    return open(path, "rb")
+
+
+def _text(raw: bytes) -> str:
+    """For a message about it, bytes that are not UTF-8 included."""
+    return raw.decode(errors="replace")
+
+
+def _csv_reason(error: csv.Error | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1} of the line is not UTF-8"
+    return f"not valid CSV: {error}"
+
+
+class _TextLines:
+    """The lines of a file as text, counted. One that is not UTF-8 raises, and the next may follow.
+
+    The csv module's own count leaves out the lines that raise.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(BLOCK_BYTES)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        return line.decode()
+
+
+class _Reread(io.RawIOBase):
+    """A file whose first bytes have been read already, from its beginning."""
+
+    def __init__(self, head: bytes, rest: BinaryIO, on_read: BytesRead | None) -> None:
+        self._head = memoryview(head)
+        self._rest = rest
+        self._on_read = on_read
+        self._done_bytes = 0
+        self._total_bytes = _size_bytes(rest)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._head:
+            count = min(len(self._head), len(buffer))
+            buffer[:count] = self._head[:count]
+            self._head = self._head[count:]
+        else:
+            count = self._rest.readinto(buffer)  # type: ignore[attr-defined]
+        self._done_bytes += count
+        if self._on_read:
+            self._on_read(self._done_bytes, self._total_bytes)
+        return count
+
+
+def _size_bytes(file: BinaryIO) -> int:
+    """Size of a regular file; 0 for a pipe or terminal."""
+    status = os.fstat(file.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
