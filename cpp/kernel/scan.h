@@ -22,8 +22,8 @@ struct Scan {
   static constexpr size_t kGroup = Words::kLanes;  // rows in a vector
   static constexpr size_t kUnroll = 4;             // groups that share a branch
   static constexpr size_t kTileRows = 1024 / W;    // planes of 8 KiB leave room in L1
-  static constexpr size_t kTransposeFrom = 4;      // queries that repay the transposition
-  static constexpr size_t kPrefetchBytes = 4096;
+  static constexpr size_t kTransposeFrom = 4;      // queries that repay it; at least kUnroll
+  static constexpr size_t kPrefetchBytes = 8192;
 
   // Words of groups of rows, gathered from the rows themselves.
   struct Rows {
@@ -33,12 +33,16 @@ struct Scan {
     void load(size_t group, V* words) const {
       Isa::template transpose<W, N>(rows + group * kGroup * W, words);
     }
-    void prefetch(size_t group) const { prefetch_groups(rows + group * kGroup * W, kPrefetchBytes); }
+    void prefetch(size_t group) const {
+      fetch<kUnroll>(reinterpret_cast<uintptr_t>(rows + group * kGroup * W) + kPrefetchBytes);
+    }
   };
 
-  // The same from planes: word w of row i is planes[w * kTileRows + i].
+  // The same from planes: word w of row i is planes[w * kTileRows + i]. The sweeps of the first kUnroll
+  // queries fetch the next tile, each one of the groups that share a branch.
   struct Planes {
     const uint64_t* planes;
+    const uint64_t* next;  // its share of the next tile, or null
 
     template <unsigned N>
     void load(size_t group, V* words) const {
@@ -46,7 +50,9 @@ struct Scan {
         words[w] = Words::load(planes + w * kTileRows + group * kGroup);
       }
     }
-    void prefetch(size_t) const {}
+    void prefetch(size_t group) const {
+      if (next) fetch<1>(reinterpret_cast<uintptr_t>(next + group * kGroup * W));
+    }
   };
 
   struct Query {
@@ -55,9 +61,9 @@ struct Scan {
     uint32_t index;
   };
 
-  static void prefetch_groups(const uint64_t* rows, size_t ahead) {
-    const uintptr_t at = reinterpret_cast<uintptr_t>(rows) + ahead;
-    for (size_t b = 0; b < kUnroll * kGroup * W * 8; b += 64) {
+  template <size_t Groups>
+  static void fetch(uintptr_t at) {
+    for (size_t b = 0; b < Groups * kGroup * W * 8; b += 64) {
       __builtin_prefetch(reinterpret_cast<const void*>(at + b));
     }
   }
@@ -124,8 +130,6 @@ struct Scan {
 
   static void transpose_tile(const uint64_t* rows, size_t groups, uint64_t* planes) {
     for (size_t g = 0; g < groups; ++g) {
-      // The next tile arrives while this one is swept.
-      if (g % kUnroll == 0) prefetch_groups(rows + g * kGroup * W, kTileRows * W * 8);
       V words[W];
       Isa::template transpose<W, W>(rows + g * kGroup * W, words);
       for (unsigned w = 0; w < W; ++w) Words::store(planes + w * kTileRows + g * kGroup, words[w]);
@@ -161,8 +165,12 @@ struct Scan {
       if (transposed) transpose_tile(tile, groups, planes);
       for (size_t q = 0; q < query_count; ++q) {
         const Query query{queries + q * W, limit, static_cast<uint32_t>(q)};
-        out = transposed ? sweep<Fold>(Planes{planes}, groups, query, first_row, out)
-                         : sweep<Fold>(Rows{tile}, groups, query, first_row, out);
+        if (transposed) {
+          const uint64_t* const next = q < kUnroll ? tile + (kTileRows + q * kGroup) * W : nullptr;
+          out = sweep<Fold>(Planes{planes, next}, groups, query, first_row, out);
+        } else {
+          out = sweep<Fold>(Rows{tile}, groups, query, first_row, out);
+        }
       }
       if (count % kGroup != 0) {
         out = scan_tail(queries, query_count, tile + groups * kGroup * W, count % kGroup, limit,

@@ -137,10 +137,10 @@ void gather(std::vector<std::vector<Found>> found, size_t count, uint64_t limit,
   }
 }
 
-// Queries as aligned words, followed by bytes that a kernel may read.
-class Queries {
+// Codes as aligned words, followed by bytes that a kernel may read.
+class Codes {
  public:
-  Queries(const std::byte* rows, size_t count, unsigned bits) {
+  Codes(const std::byte* rows, size_t count, unsigned bits) {
     const size_t words = count * words_of(bits) + kernel::kOverreadBytes / 8;
     if (words > inline_.size()) {
       large_.resize(words);
@@ -148,8 +148,8 @@ class Queries {
     }
     widen(rows, count, bits, words_);
   }
-  Queries(const Queries&) = delete;
-  Queries& operator=(const Queries&) = delete;
+  Codes(const Codes&) = delete;
+  Codes& operator=(const Codes&) = delete;
   const uint64_t* data() const { return words_; }
 
  private:
@@ -242,7 +242,7 @@ Results search(const State& state, const std::byte* queries, size_t count,
   const size_t row_bytes = code_bytes(state.bits);
   const unsigned threads = resolve_threads(options.threads);
   in_blocks(count, kBlock, options, [&](size_t first, size_t block) {
-    const Queries rows(queries + first * row_bytes, block, state.bits);
+    const Codes rows(queries + first * row_bytes, block, state.bits);
     if (block > kFewQueries) {
       gather(find_many(state, rows.data(), block, options.max_distance, threads), block,
              options.limit, threads, results);
@@ -266,7 +266,7 @@ Results nearest(const State& state, const std::byte* queries, size_t count, uint
   const unsigned words = words_of(state.bits);
   const size_t row_bytes = code_bytes(state.bits);
   in_blocks(count, kNearestBlock, options, [&](size_t first, size_t block) {
-    const Queries rows(queries + first * row_bytes, block, state.bits);
+    const Codes rows(queries + first * row_bytes, block, state.bits);
     std::vector<std::vector<Found>> found(block);
     parallel_for((block + kStep - 1) / kStep, options.threads, [&](size_t task, unsigned) {
       Workspace& space = workspace();
@@ -277,6 +277,39 @@ Results nearest(const State& state, const std::byte* queries, size_t count, uint
     });
     for (const auto& list : found) append(list, 0, results);
   });
+  return results;
+}
+
+Results scan(std::span<const std::byte> rows, unsigned bits, const std::byte* queries, size_t count,
+             const SearchOptions& options) {
+  const unsigned words = words_of(bits);
+  const size_t row_count = rows.size() / code_bytes(bits);
+  // The caller's array has no padding: its last rows are read from a copy. So are all of them when
+  // they are not words, or not where words may be.
+  const bool words_already = words * sizeof(uint64_t) == code_bytes(bits) &&
+                             reinterpret_cast<uintptr_t>(rows.data()) % sizeof(uint64_t) == 0;
+  const size_t in_place = words_already ? row_count - std::min<size_t>(row_count, 8) : 0;
+  const Codes rest(rows.data() + in_place * code_bytes(bits), row_count - in_place, bits);
+  const Codes wanted(queries, count, bits);
+  const auto* words_in_place = reinterpret_cast<const uint64_t*>(rows.data());
+  constexpr size_t kStep = 64;
+  std::vector<std::vector<Found>> found(resolve_threads(options.threads));
+  parallel_for((count + kStep - 1) / kStep, options.threads, [&](size_t task, unsigned worker) {
+    const size_t first = task * kStep;
+    const size_t queries_here = std::min(kStep, count - first);
+    Workspace& space = workspace();
+    space.hits.clear();
+    const auto take = [&](const uint64_t* codes, size_t n, size_t first_row) {
+      scan_rows(wanted.data() + first * words, queries_here, static_cast<uint32_t>(first), codes, n,
+                static_cast<uint32_t>(first_row), words, options.max_distance, space.scratch,
+                space.hits);
+    };
+    take(words_in_place, in_place, 0);
+    take(rest.data(), row_count - in_place, in_place);
+    for (const Hit& hit : space.hits) found[worker].push_back({hit.row, hit.query, hit.distance});
+  });
+  Results results;
+  gather(std::move(found), count, 0, options.threads, results);
   return results;
 }
 

@@ -35,4 +35,9 @@ Results search(const State& state, const std::byte* queries, size_t count,
 Results nearest(const State& state, const std::byte* queries, size_t count, uint64_t k,
                 const SearchOptions& options);
 
+// Every query against every one of `rows`, which are codes of bits / 8 bytes: no index, ids are row
+// numbers. `limit` and `progress` are not used.
+Results scan(std::span<const std::byte> rows, unsigned bits, const std::byte* queries, size_t count,
+             const SearchOptions& options);
+
 }  // namespace hashmatch

@@ -24,6 +24,7 @@ except ImportError:
 
 import hashmatch
 from hashmatch import _core
+from hashmatch.arguments import whole
 from hashmatch.bench import measure
 from hashmatch.hash_types import HASH_TYPES, HashType, hash_type
 from hashmatch.index import Index
@@ -51,13 +52,7 @@ class OnError(StrEnum):
 
 
 TypeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--type",
-        metavar="TYPE",
-        help=f"Kind of hash: {', '.join(HASH_TYPES)}. A built index knows its own.",
-        show_default="pdq",
-    ),
+    str, typer.Option("--type", metavar="TYPE", help=f"Kind of hash: {', '.join(HASH_TYPES)}.")
 ]
 DistanceOption = Annotated[
     int | None,
@@ -90,7 +85,7 @@ def _hashmatch(
     """Match perceptual hashes against shared lists, exactly, by Hamming distance.
 
     A list is bare hex, one hash a line; or CSV with a header and a column "hash"; or a NumPy .npy
-    file of uint8[n, bytes], or uint64[n] for 64 bits. "-" is standard input.
+    file, uint8 with a hash a row, or uint64 for 64 bits. "-" is standard input.
     """
 
 
@@ -100,7 +95,14 @@ def match(
         str, typer.Argument(metavar="HASHES", help="Known hashes: a list, or a built index.")
     ],
     uploads: Annotated[str, typer.Argument(metavar="UPLOADS", help="The list to look up in them.")],
-    type: TypeOption = None,
+    type: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help=f"Kind of hash: {', '.join(HASH_TYPES)}. A built index knows its own.",
+            show_default="pdq",
+        ),
+    ] = None,
     max_distance: DistanceOption = None,
     nearest: Annotated[
         int | None,
@@ -137,6 +139,7 @@ def match(
     within = index.max_distance if max_distance is None else max_distance
     if within is None:
         raise ValueError(f"{hashes} has no distance of its own: give --max-distance")
+    within = whole(within, "--max-distance", 0, index.bits)
     on_terminal = output is None and sys.stdout.isatty()
     if format is None:
         format = Format.TABLE if on_terminal else Format.CSV
@@ -146,26 +149,26 @@ def match(
     looked_up = matched = 0
     search_s = 0.0
     matched_ids = np.empty(0, np.uint64)
-    with progress_bar("matching", wanted=not quiet) as bar:
-        rows = HashList(uploads, kind, column, on_error is OnError.SKIP, bar)
-        with (
-            _closed_pipe_is_quiet(),
-            open_report(format, output, lambda: Layout(rows.columns, known.names)) as write,
-        ):
-            for block in rows:
-                begin = time.perf_counter()
-                if nearest is None:
-                    matches = index.search(block.codes, within, threads=threads)
-                else:
-                    matches = index.nearest(block.codes, nearest, within, threads=threads)
-                search_s += time.perf_counter() - begin
-                looked_up += len(block.codes)
-                matched += int(np.count_nonzero(np.diff(matches.offsets)))
-                matched_ids = np.union1d(matched_ids, matches.id)
-                write(report_rows(matches, block, known))
+    rows = HashList(uploads, kind, column, on_error is OnError.SKIP)
+    with (
+        _closed_pipe_is_quiet(),
+        open_report(format, output, lambda: Layout(rows.columns, known.names)) as write,
+        progress_bar("matching", wanted=not quiet) as rows.on_read,
+    ):
+        for block in rows:
+            begin = time.perf_counter()
+            if nearest is None:
+                matches = index.search(block.codes, within, threads=threads)
+            else:
+                matches = index.nearest(block.codes, nearest, within, threads=threads)
+            search_s += time.perf_counter() - begin
+            looked_up += len(block.codes)
+            matched += int(np.count_nonzero(np.diff(matches.offsets)))
+            matched_ids = np.union1d(matched_ids, matches.id)
+            write(report_rows(matches, block, known))
     _tell(
-        f"{matched:,} of {looked_up:,} uploads matched {len(matched_ids):,} of {len(index):,} "
-        f"hashes within {within}, {_duration(search_s)}"
+        f"{matched:,} of {_count(looked_up, 'upload')} matched {len(matched_ids):,} of "
+        f"{_count(len(index), 'hash')} within {within}, {_duration(search_s)}"
     )
     _tell_faults(faults + rows.faults)
     raise typer.Exit(0 if matched else 1)
@@ -177,7 +180,7 @@ def build(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="FILE.hm to write.")
     ],
-    type: TypeOption = None,
+    type: TypeOption = "pdq",
     max_distance: DistanceOption = None,
     column: ColumnOption = "hash",
     on_error: OnErrorOption = OnError.STOP,
@@ -188,12 +191,12 @@ def build(
     An id in the index is the row in the list, from 0. The list's other columns are not kept. The
     distance becomes the index's own.
     """
-    kind = hash_type(type or "pdq")
+    kind = hash_type(type)
     known, faults = _listed(hashes, kind, max_distance, column, on_error, threads)
     with progress_bar("saving"):
         known.index.save(output)
     size = _size(os.path.getsize(output))
-    _tell(f"built {output}: {len(known.index):,} {kind.name} hashes, {size}")
+    _tell(f"built {output}: {kind.name}, {_count(len(known.index), 'hash')}, {size}")
     _tell_faults(faults)
 
 
@@ -225,20 +228,20 @@ def check(
     """Read a built index through and verify every checksum and offset in it."""
     with progress_bar("checking") as bar:
         _core.check(file, bar)
-    _tell(f"{file}: nothing wrong, {_core.inspect(file)['rows']:,} hashes")
+    _tell(f"{file}: nothing wrong, {_count(_core.inspect(file)['rows'], 'hash')}")
 
 
 @app.command()
 def bench(
     rows: Annotated[int, typer.Option(min=1, help="Codes in the index.")] = 1_000_000,
-    type: TypeOption = None,
+    type: TypeOption = "pdq",
     threads: ThreadsOption = 0,
 ) -> None:
     """Measure this machine on random codes: building, one query a call, bulk, linear scan."""
     from rich.console import Console
     from rich.table import Table
 
-    kind = hash_type(type or "pdq")
+    kind = hash_type(type)
     with progress_bar("measuring"):
         timings = measure(kind, rows, threads)
     table = Table("work", "measured", show_header=False)
@@ -307,11 +310,16 @@ def _tell(message: str) -> None:
 def _tell_faults(faults: list[str]) -> None:
     if not faults:
         return
-    _tell(f"skipped {len(faults):,} bad row{'s' if len(faults) > 1 else ''}:")
+    _tell(f"skipped {_count(len(faults), 'bad row')}:")
     for fault in faults[:_LISTED_FAULTS]:
         _tell(f"  {fault}")
     if len(faults) > _LISTED_FAULTS:
         _tell(f"  and {len(faults) - _LISTED_FAULTS:,} more")
+
+
+def _count(number: int, noun: str) -> str:
+    ending = "" if number == 1 else "es" if noun.endswith("sh") else "s"
+    return f"{number:,} {noun}{ending}"
 
 
 def _duration(seconds: float) -> str:

@@ -271,6 +271,7 @@ def _from_bytes(
             if memoryview(code).nbytes != kind.width:
                 fault = _bytes_fault(memoryview(code).nbytes, kind)
                 raise ValueError(fault if single else f"row {row}: {fault}")
+        rows = [bytes(code) for code in rows]  # A strided view cannot be joined.
     return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), kind.width)
 
 

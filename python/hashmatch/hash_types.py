@@ -61,5 +61,5 @@ def hash_type(name: str) -> HashType:
         return HASH_TYPES[name]
     except KeyError:
         raise ValueError(
-            f"unknown hash type {name!r}: give one of {', '.join(HASH_TYPES)}, or bits=..."
+            f"unknown hash type {name!r}: give one of {', '.join(HASH_TYPES)}"
         ) from None

@@ -198,7 +198,7 @@ class HashList:
                     if not fields or (len(fields) == 1 and not fields[0].strip()):
                         continue
                     if len(fields) != len(header):
-                        fault = f"row has {len(fields)} fields, the header has {len(header)}"
+                        fault = f"number of fields is {len(fields)}, the header's is {len(header)}"
                     else:
                         fault = self._hash_fault(fields[place])
                 if fault:

@@ -28,6 +28,8 @@ Write = Callable[[Sequence[Row]], None]
 
 #: A column of the uploads by which a table names one, the first that there is.
 _NAMES = ("name", "file", "filename", "path", "url", "id")
+#: Columns of a terminal from which on a table holds hashes whole.
+_WHOLE_HASH_WIDTH = 120
 
 
 class Format(StrEnum):
@@ -150,18 +152,23 @@ def _print_table(rows: Sequence[Row], layout: Layout, file: TextIO) -> None:
         shown += [(match_id + 3 + place, name) for place, name in enumerate(layout.known)]
     else:
         shown.append((match_id, "id"))
+    console = Console(file=file)
+    narrow = console.width < _WHOLE_HASH_WIDTH
     table = Table()
     for place, title in shown:
         number = isinstance(rows[0][place], int)
-        table.add_column(
-            Text(_printable(title)),
-            justify="right" if number else "left",
-            no_wrap=place == match_id + 1,
-            min_width=16 if place == match_id + 1 else None,
-        )
+        table.add_column(Text(_printable(title)), justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(Text(_printable(str(row[place]))) for place, _ in shown))
-    Console(file=file).print(table)
+        cells = [str(row[place]) for place, _ in shown]
+        if narrow:
+            cells[1] = _shortened(cells[1])
+        table.add_row(*(Text(_printable(cell)) for cell in cells))
+    console.print(table)
+
+
+def _shortened(digits: str) -> str:
+    """Enough of a hash to tell it from others; the other formats have it whole."""
+    return digits if len(digits) <= 20 else f"{digits[:10]}\N{HORIZONTAL ELLIPSIS}{digits[-6:]}"
 
 
 def _printable(text: str) -> str:

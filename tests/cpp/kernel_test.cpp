@@ -286,8 +286,8 @@ TEST_CASE("usable kernels can be found by name and end with portable") {
 TEST_CASE_TEMPLATE("scan finds what the oracle finds", Width, std::integral_constant<unsigned, 1>,
                    std::integral_constant<unsigned, 2>, std::integral_constant<unsigned, 4>) {
   constexpr unsigned W = Width::value;
-  for (const size_t query_count : {0, 1, 3, 4, 9}) {
-    for (const size_t row_count : {0, 1, 2, 7, 8, 9, 33, 100, 257}) {
+  for (const size_t query_count : {0u, 1u, 3u, 4u, 9u}) {
+    for (const size_t row_count : {0u, 1u, 2u, 7u, 8u, 9u, 33u, 100u, 257u}) {
       check_scan<W>(query_count, row_count, 64 * W);
     }
   }
@@ -302,7 +302,7 @@ TEST_CASE_TEMPLATE("filter passes what the oracle passes, in order", Lane, uint1
   Random random(7);
   Guarded<Lane> sketches(5000);
   random.fill(sketches);
-  for (const size_t probe_count : {0, 1, 11, 12, 13, 300}) {
+  for (const size_t probe_count : {0u, 1u, 11u, 12u, 13u, 300u}) {
     CAPTURE(probe_count);
     std::vector<Probe> probes;
     std::vector<Candidate> expected;
@@ -333,7 +333,7 @@ TEST_CASE_TEMPLATE("filter passes what the oracle passes, in order", Lane, uint1
 TEST_CASE_TEMPLATE("tile passes what the oracle passes", Lane, uint16_t, uint32_t) {
   Random random(11);
   for (size_t count = 0; count < 210; ++count) check_tile<Lane>(count, 17, 3, random);
-  for (const size_t count : {1, 40, 250, 1000}) {
+  for (const size_t count : {1u, 40u, 250u, 1000u}) {
     check_tile<Lane>(count, 0, 0, random);
     check_tile<Lane>(count, 5, 0, random);
     check_tile<Lane>(count, 3, 700, random);
@@ -344,7 +344,7 @@ TEST_CASE_TEMPLATE("tile passes what the oracle passes", Lane, uint16_t, uint32_
 TEST_CASE("verify reports every match once, by its canonical band") {
   Random random(13);
   for (int round = 0; round < 20; ++round) {
-    for (const unsigned largest : {0, 2, 4}) {
+    for (const unsigned largest : {0u, 2u, 4u}) {
       check_verify<4>(std::vector<unsigned>(16, 16), largest, random);
       check_verify<4>(random_widths(256, 13, random), largest, random);
       check_verify<4>(std::vector<unsigned>(8, 32), largest, random);

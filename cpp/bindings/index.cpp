@@ -1,0 +1,142 @@
+#include "search/index.h"
+
+#include "base/error.h"
+#include "bindings/bindings.h"
+#include "index/code.h"
+
+namespace hashmatch::bindings {
+namespace {
+
+// Fewer queries are over before anyone could press a key.
+constexpr size_t kQuick = 64;
+
+SearchOptions options_of(const Index& index, size_t count, int max_distance, uint64_t limit,
+                         unsigned threads, const py::object& progress) {
+  if (max_distance < 0 || max_distance > static_cast<int>(index.bits())) {
+    throw InvalidArgument("max_distance must be 0 to " + std::to_string(index.bits()));
+  }
+  SearchOptions options{static_cast<uint32_t>(max_distance), limit, threads, {}};
+  if (count > kQuick || !progress.is_none()) options.progress = progress_of<size_t>(progress);
+  return options;
+}
+
+py::object search_index(const Index& index, const ByteArray& codes, int max_distance, uint64_t limit,
+                        unsigned threads, const py::object& progress) {
+  const auto rows = code_rows(codes, index.bits());
+  const auto count = static_cast<size_t>(codes.shape(0));
+  const auto options = options_of(index, count, max_distance, limit, threads, progress);
+  Results results;
+  {
+    const py::gil_scoped_release unlocked;
+    results = search(*index.state(), rows.data(), count, options);
+  }
+  return wrap(std::move(results));
+}
+
+py::object nearest_in_index(const Index& index, const ByteArray& codes, uint64_t k, int max_distance,
+                            unsigned threads, const py::object& progress) {
+  if (k == 0) throw InvalidArgument("k must be 1 or more");
+  const auto rows = code_rows(codes, index.bits());
+  const auto count = static_cast<size_t>(codes.shape(0));
+  const auto options = options_of(index, count, max_distance, 0, threads, progress);
+  Results results;
+  {
+    const py::gil_scoped_release unlocked;
+    results = nearest(*index.state(), rows.data(), count, k, options);
+  }
+  return wrap(std::move(results));
+}
+
+IdArray add(Index& index, const ByteArray& codes, const std::optional<IdArray>& ids,
+            unsigned threads) {
+  const auto rows = code_rows(codes, index.bits());
+  const auto count = static_cast<size_t>(codes.shape(0));
+  if (ids) {
+    if (ids->ndim() != 1 || static_cast<size_t>(ids->size()) != count) {
+      throw InvalidArgument(std::to_string(ids->size()) + " ids for " + std::to_string(count) +
+                            " codes; give one id a code");
+    }
+    const py::gil_scoped_release unlocked;
+    index.add(rows, id_span(*ids), threads);
+    return *ids;
+  }
+  uint64_t first;
+  {
+    const py::gil_scoped_release unlocked;
+    first = index.add(rows, threads);
+  }
+  IdArray made(static_cast<py::ssize_t>(count));
+  for (size_t i = 0; i < count; ++i) made.mutable_data()[i] = first + i;
+  return made;
+}
+
+ByteArray codes_of(const Index& index, const IdArray& ids) {
+  ByteArray codes({ids.size(), static_cast<py::ssize_t>(code_bytes(index.bits()))});
+  auto* out = reinterpret_cast<std::byte*>(codes.mutable_data());
+  const auto wanted = id_span(ids);
+  const py::gil_scoped_release unlocked;
+  index.codes(wanted, out);
+  return codes;
+}
+
+py::list layout(const Index& index) {
+  py::list segments;
+  const StatePtr state = index.state();
+  for (const SegmentPart& part : state->segments) {
+    py::list bands;
+    for (const Band& band : part.segment->layout().bands) bands.append(band.width);
+    py::dict segment;
+    segment["rows"] = part.segment->entries();
+    segment["distinct"] = part.segment->rows();
+    segment["bands"] = bands.size();
+    segment["band_bits"] = bands;
+    segment["sketch_bits"] = part.segment->layout().sketch_bits;
+    segment["size_bytes"] = part.segment->image().size();
+    segments.append(segment);
+  }
+  return segments;
+}
+
+}  // namespace
+
+void bind_index(py::module_& module) {
+  using namespace py::literals;
+  using Unlocked = py::call_guard<py::gil_scoped_release>;
+  py::class_<Index>(module, "Index")
+      .def(py::init<unsigned, int, std::string>(), "bits"_a, "max_distance"_a, "hash_type"_a)
+      .def_static("open", &Index::open, "path"_a, "memory"_a, Unlocked())
+      .def("save", &Index::save, "path"_a, Unlocked())
+      .def("add", &add, py::arg("codes").noconvert(), py::arg("ids").noconvert().none(true), "threads"_a)
+      .def("search", &search_index, py::arg("codes").noconvert(), "max_distance"_a, "limit"_a,
+           "threads"_a, "progress"_a)
+      .def("nearest", &nearest_in_index, py::arg("codes").noconvert(), "k"_a, "max_distance"_a,
+           "threads"_a, "progress"_a)
+      .def(
+          "remove",
+          [](Index& index, const IdArray& ids) {
+            const auto wanted = id_span(ids);
+            const py::gil_scoped_release unlocked;
+            index.remove(wanted);
+          },
+          py::arg("ids").noconvert())
+      .def("compact", &Index::compact, "threads"_a, Unlocked())
+      .def("contains", &Index::contains, "id"_a, Unlocked())
+      .def("codes", &codes_of, py::arg("ids").noconvert())
+      .def("ids",
+           [](const Index& index) {
+             std::vector<uint64_t> ids;
+             {
+               const py::gil_scoped_release unlocked;
+               ids = index.ids();
+             }
+             return take(std::move(ids));
+           })
+      .def("layout", &layout)
+      .def("__len__", &Index::size)
+      .def_property_readonly("bits", &Index::bits)
+      .def_property_readonly("hash_type", &Index::hash_type)
+      .def_property_readonly("max_distance", &Index::max_distance)
+      .def_property_readonly("size_bytes", &Index::size_bytes);
+}
+
+}  // namespace hashmatch::bindings
