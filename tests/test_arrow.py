@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import subprocess
 import sys
 from typing import Any
@@ -12,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import random_codes
 
 from hashmatch import Index, arrow
 from hashmatch.codes import as_codes, encode_hex
 from hashmatch.hash_types import HASH_TYPES
+from oracle import random_codes
 
 pa = pytest.importorskip("pyarrow")
 
@@ -31,8 +32,13 @@ TYPES = {
     "string": (pa.string(), HEX),
     "large_string": (pa.large_string(), [text.upper() for text in HEX]),
 }
-BAD = {"fixed": None, "binary": bytes(31), "large_binary": bytes(33), "string": "f0" * 31 + "f",
-       "large_string": "f0" * 31 + "g0"}
+BAD = {
+    "fixed": None,
+    "binary": bytes(31),
+    "large_binary": bytes(33),
+    "string": "f0" * 31 + "f",
+    "large_string": "f0" * 31 + "g0",
+}
 
 
 @pytest.fixture(params=TYPES)
@@ -116,23 +122,25 @@ def test_nulls_in_slices(valid: list[bool], data: st.DataObject) -> None:
 def test_a_bad_value_is_named(kind: str) -> None:
     arrow_type, values = TYPES[kind]
     bad = pa.array([*values[:4], BAD[kind], *values[4:]], arrow_type)
-    with pytest.raises(ValueError, match="^row 4: hash has "):
+    with pytest.raises(ValueError, match=r"^row 4: hash has "):
         as_codes(bad, PDQ)
-    with pytest.raises(ValueError, match="^row 2: hash has "):
+    with pytest.raises(ValueError, match=r"^row 2: hash has "):
         as_codes(bad[2:], PDQ)
-    with pytest.raises(ValueError, match="^row 13: hash has "):
+    with pytest.raises(ValueError, match=r"^row 13: hash has "):
         as_codes(pa.chunked_array([values, bad], arrow_type), PDQ)
 
 
 def test_lengths_that_add_up_are_still_wrong() -> None:
     texts = pa.array([HEX[0][:63], HEX[1] + "0"])
-    with pytest.raises(ValueError, match="^row 0: hash has 63 hex digits"):
+    with pytest.raises(ValueError, match=r"^row 0: hash has 63 hex digits"):
         as_codes(texts, PDQ)
 
 
-@pytest.mark.parametrize("text", ["\u0661" * 32, "\u0661" * 64, "0x" + "f" * 62, " " * 64, "\0" * 64])
+@pytest.mark.parametrize(
+    "text", ["\u0661" * 32, "\u0661" * 64, "0x" + "f" * 62, " " * 64, "\0" * 64]
+)
 def test_text_that_is_not_hex(text: str) -> None:
-    with pytest.raises(ValueError, match="^row 1: hash "):
+    with pytest.raises(ValueError, match=r"^row 1: hash "):
         as_codes(pa.array([HEX[0], text]), PDQ)
 
 
@@ -153,7 +161,7 @@ def test_text_that_is_not_hex(text: str) -> None:
     ids=lambda bad: str(getattr(bad, "type", type(bad).__name__)),
 )
 def test_other_columns_are_refused(bad: Any) -> None:
-    with pytest.raises(TypeError, match="Arrow column is .*give one column of"):
+    with pytest.raises(TypeError, match=r"Arrow column is .*give one column of"):
         as_codes(bad, PDQ)
 
 
@@ -167,6 +175,7 @@ class FailingStream:
 
     def __init__(self, column: Any) -> None:
         chunks = [column]
+        self.reason = ctypes.create_string_buffer(b"the disk is on fire")
 
         def get_schema(stream: int, schema: int) -> int:
             column.type._export_to_c(schema)
@@ -182,7 +191,7 @@ class FailingStream:
         self.stream = arrow._Stream(
             fields["get_schema"](get_schema),
             fields["get_next"](get_next),
-            fields["get_last_error"](lambda stream: b"the disk is on fire"),
+            fields["get_last_error"](lambda stream: ctypes.addressof(self.reason)),
         )
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
@@ -198,6 +207,7 @@ def test_a_stream_that_fails() -> None:
     with pytest.raises(OSError, match="the Arrow stream failed: the disk is on fire"):
         as_codes(stream, PDQ)
     del stream
+    gc.collect()
     assert pa.total_allocated_bytes() == before
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from oracle import random_codes
 
 from hashmatch.codes import as_codes, encode_hex, hex_fault
 from hashmatch.hash_types import HASH_TYPES, WIDTHS, HashType
+from oracle import random_codes
 
 PDQ = HASH_TYPES["pdq"]
 PHASH = HASH_TYPES["phash"]
@@ -85,7 +85,9 @@ def test_pdqhash_vectors_are_accepted() -> None:
     pdqhash = pytest.importorskip("pdqhash")
     picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     vector, _ = pdqhash.compute(picture)
-    assert encode_hex(as_codes(vector, PDQ, bits=True)) == [f"{int(''.join(map(str, vector)), 2):064x}"]
+    assert encode_hex(as_codes(vector, PDQ, bits=True)) == [
+        f"{int(''.join(map(str, vector)), 2):064x}"
+    ]
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=20))
@@ -199,7 +201,11 @@ REFUSED = {
     "object array": (np.array([GOOD], dtype=object), TypeError, "tolist"),
     "str array": (np.array([GOOD]), TypeError, "tolist"),
     "bytes array": (np.array([BYTES]), TypeError, "zero bytes"),
-    "narrow": (np.zeros((3, 31), np.uint8), ValueError, r"uint8\[3, 31\], pdq needs uint8\[n, 32\]"),
+    "narrow": (
+        np.zeros((3, 31), np.uint8),
+        ValueError,
+        r"uint8\[3, 31\], pdq needs uint8\[n, 32\]",
+    ),
     "wide": (np.zeros((3, 33), np.uint8), ValueError, "33"),
     "0 dimensions": (np.array(5, np.uint8), ValueError, "pdq needs"),
     "1 dimension": (np.zeros(64, np.uint8), ValueError, "64"),
@@ -227,7 +233,11 @@ REFUSED_64 = {
     "bool in a list": ([1, True], TypeError, "^row 1: a bool"),
     "numpy bool": (np.True_, TypeError, "bool"),
     "numpy int64": (np.int64(5), TypeError, "int64"),
-    "bytes of a code, one by one": (list(np.arange(8, dtype=np.uint8)), TypeError, "^row 0: .*uint8"),
+    "bytes of a code, one by one": (
+        list(np.arange(8, dtype=np.uint8)),
+        TypeError,
+        "^row 0: .*uint8",
+    ),
     "float in a list": ([1, 1.0], TypeError, "^row 1: a float"),
     "int64": (np.zeros(3, np.int64), TypeError, r"view\(np.uint64\)"),
     "other byte order": (np.zeros(3, np.dtype(np.uint64).newbyteorder()), TypeError, "byte order"),

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import flipped, random_codes
-from oracle import search as brute_force
 
 import hashmatch
 from hashmatch import FormatError, Index
 from hashmatch.hash_types import HASH_TYPES, WIDTHS
+from oracle import flipped, random_codes
+from oracle import search as brute_force
 
 NAN = float("nan")
 
@@ -333,7 +333,9 @@ def test_removing_an_unknown_id_removes_nothing() -> None:
         index.codes([0, 9])
 
 
-@pytest.mark.parametrize("id", [-1, 2**64, 2**80, 1.0, 0.0, NAN, "0", None, False, b"", (0,)], ids=repr)
+@pytest.mark.parametrize(
+    "id", [-1, 2**64, 2**80, 1.0, 0.0, NAN, "0", None, False, b"", (0,)], ids=repr
+)
 def test_what_is_no_id_is_not_in_an_index(id: object) -> None:
     index = Index("phash")
     index.add([1, 2])
@@ -371,7 +373,7 @@ def test_an_index_without_type_or_distance_comes_back_so(tmp_path: Path) -> None
 def test_a_foreign_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.hm"
     path.write_bytes(content)
-    with pytest.raises(FormatError, match="foreign.hm"):
+    with pytest.raises(FormatError, match=r"foreign.hm"):
         Index.open(path)
     assert issubclass(FormatError, ValueError)
 

@@ -13,7 +13,12 @@ import hashmatch
 
 def test_public_names() -> None:
     assert set(hashmatch.__all__) == {
-        "FormatError", "Index", "Match", "Matches", "__version__", "kernels"
+        "FormatError",
+        "Index",
+        "Match",
+        "Matches",
+        "__version__",
+        "kernels",
     }
     assert all(hasattr(hashmatch, name) for name in hashmatch.__all__)
     assert hashmatch.__version__ == version("hashmatch")

@@ -38,9 +38,28 @@ class PackedView {
   uint64_t mask_ = 0xFF;
 };
 
-// Writes one value: only its own bytes, so that threads may write neighbours.
+// Writes one value: only its own bytes, so that its neighbours may be there already or be written
+// by other threads. Copies of a known size are single stores, hence the cases.
 inline void packed_store(std::byte* bytes, unsigned width, size_t i, uint64_t value) {
-  std::memcpy(bytes + i * width, &value, width);
+  std::byte* at = bytes + i * width;
+  switch (width) {
+    case 1:
+      std::memcpy(at, &value, 1);
+      break;
+    case 2:
+      std::memcpy(at, &value, 2);
+      break;
+    case 3:
+      std::memcpy(at, &value, 2);
+      value >>= 16;
+      std::memcpy(at + 2, &value, 1);
+      break;
+    case 4:
+      std::memcpy(at, &value, 4);
+      break;
+    default:
+      std::memcpy(at, &value, width);
+  }
 }
 
 }  // namespace hashmatch

@@ -204,21 +204,26 @@ class Builder {
   void write_band(unsigned band) {
     const auto* codes = reinterpret_cast<const uint64_t*>(section(Kind::kCodes));
     auto* buckets = reinterpret_cast<uint32_t*>(section(Kind::kBuckets, band));
-    const Band b = layout_.bands[band];
-    const size_t count = size_t{1} << b.width;
-    for (size_t row = 0; row < distinct_; ++row) ++buckets[bits_at(codes + row * Words, b.at, b.width) + 1];
+    const BandCutter cut(layout_, band);
+    const size_t count = size_t{1} << cut.width;
+    for (size_t row = 0; row < distinct_; ++row) ++buckets[cut.value(codes + row * Words) + 1];
     for (size_t bucket = 0; bucket < count; ++bucket) buckets[bucket + 1] += buckets[bucket];
-    if (layout_.sketch_bits == 0) return;
-    std::byte* sketches = section(Kind::kSketches, band);
+    if (layout_.sketch_bits == 16) write_postings<uint16_t>(band, cut, buckets);
+    if (layout_.sketch_bits == 32) write_postings<uint32_t>(band, cut, buckets);
+  }
+
+  template <class Sketch>
+  void write_postings(unsigned band, const BandCutter& cut, const uint32_t* buckets) {
+    const auto* codes = reinterpret_cast<const uint64_t*>(section(Kind::kCodes));
+    auto* sketches = reinterpret_cast<Sketch*>(section(Kind::kSketches, band));
     std::byte* positions = band == 0 ? nullptr : section(Kind::kPositions, band);
-    const unsigned sketch_bytes = layout_.sketch_bits / 8;
-    std::vector<uint32_t> next(buckets, buckets + count);
+    const unsigned position_bytes = header_.position_bytes;
+    std::vector<uint32_t> next(buckets, buckets + (size_t{1} << cut.width));
     for (size_t row = 0; row < distinct_; ++row) {
       const uint64_t* code = codes + row * Words;
-      const size_t at = next[bits_at(code, b.at, b.width)]++;
-      const uint32_t sketch = sketch_of(layout_, band, code);
-      std::memcpy(sketches + at * sketch_bytes, &sketch, sketch_bytes);
-      if (positions != nullptr) packed_store(positions, header_.position_bytes, at, row);
+      const size_t at = next[cut.value(code)]++;
+      sketches[at] = static_cast<Sketch>(cut.sketch(code));
+      if (positions != nullptr) packed_store(positions, position_bytes, at, row);
     }
   }
 

@@ -25,9 +25,8 @@ inline uint32_t bits_at(const uint64_t* code, unsigned at, unsigned width) {
   return static_cast<uint32_t>((word >> (at % 8)) & ((uint64_t{1} << width) - 1));
 }
 
-// The same, going on at bit 0 where the code of `bits` bits ends.
+// The same for at < bits, going on at bit 0 where the code of `bits` bits ends.
 inline uint32_t bits_around(const uint64_t* code, unsigned at, unsigned width, unsigned bits) {
-  if (at >= bits) at -= bits;
   if (at + width <= bits) return bits_at(code, at, width);
   const unsigned low = bits - at;
   return bits_at(code, at, low) | (bits_at(code, 0, width - low) << low);

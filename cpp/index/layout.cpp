@@ -92,11 +92,13 @@ uint32_t near_mask(const Layout& layout, unsigned band) {
   return low_mask(std::min<unsigned>(layout.next(band).width, layout.sketch_bits));
 }
 
-uint32_t sketch_of(const Layout& layout, unsigned band, const uint64_t* code) {
-  const Band& b = layout.bands[band];
-  return bits_around(code, b.at + b.width, layout.sketch_bits, layout.bits) &
-         sketch_mask(layout, band);
-}
+BandCutter::BandCutter(const Layout& layout, unsigned band)
+    : at(layout.bands[band].at),
+      width(layout.bands[band].width),
+      sketch_at((at + width) % layout.bits),
+      sketch_bits(layout.sketch_bits),
+      bits(layout.bits),
+      mask(layout.sketch_bits == 0 ? 0 : sketch_mask(layout, band)) {}
 
 std::vector<Band> even_bands(unsigned bits, unsigned count) {
   std::vector<Band> bands;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "index/code.h"
 #include "kernel/kernel.h"
 
 namespace hashmatch {
@@ -31,7 +32,18 @@ struct Layout {
 uint32_t sketch_mask(const Layout& layout, unsigned band);
 // The part of the sketch that belongs to the next band.
 uint32_t near_mask(const Layout& layout, unsigned band);
-uint32_t sketch_of(const Layout& layout, unsigned band, const uint64_t* code);
+
+// Cuts the values and sketches of one band out of codes.
+struct BandCutter {
+  BandCutter(const Layout& layout, unsigned band);
+  uint32_t value(const uint64_t* code) const { return bits_at(code, at, width); }
+  uint32_t sketch(const uint64_t* code) const {
+    return bits_around(code, sketch_at, sketch_bits, bits) & mask;
+  }
+
+  unsigned at, width, sketch_at, sketch_bits, bits;
+  uint32_t mask;
+};
 
 // `count` bands of nearly equal width over `bits` bits.
 std::vector<Band> even_bands(unsigned bits, unsigned count);

@@ -175,18 +175,18 @@ void Segment::verify_numbers() const {
   }
   parallel_for(layout_.band_count(), 0, [&](size_t index, unsigned) {
     const auto band = static_cast<unsigned>(index);
-    const Band& b = layout_.bands[band];
-    for (uint32_t value = 0; value < uint32_t{1} << b.width; ++value) {
+    const BandCutter cut(layout_, band);
+    for (uint32_t value = 0; value < uint32_t{1} << cut.width; ++value) {
       for (uint32_t k = bands_[band].buckets[value]; k < bands_[band].buckets[value + 1]; ++k) {
         const uint64_t row = band == 0 ? k : bands_[band].positions[k];
-        if (row >= rows() || bits_at(code(static_cast<uint32_t>(row)), b.at, b.width) != value) {
+        if (row >= rows() || cut.value(code(static_cast<uint32_t>(row))) != value) {
           damaged(("a posting of band " + std::to_string(band) + " is in the wrong bucket").c_str());
         }
         if (layout_.sketch_bits == 0) continue;
         uint32_t sketch = 0;
         const unsigned width = layout_.sketch_bits / 8;
         std::memcpy(&sketch, bands_[band].sketches + size_t{k} * width, width);
-        if (sketch != sketch_of(layout_, band, code(static_cast<uint32_t>(row)))) {
+        if (sketch != cut.sketch(code(static_cast<uint32_t>(row)))) {
           damaged(("a sketch of band " + std::to_string(band) + " is wrong").c_str());
         }
       }

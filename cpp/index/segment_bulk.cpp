@@ -70,26 +70,22 @@ class Block {
   static constexpr size_t kTile = size_t{1} << 15;  // candidates of one kernel call at most
 
   void sort_queries(unsigned band) {
-    const Band& b = layout_.bands[band];
+    const BandCutter cut(layout_, band);
     BandOrder& order = orders_[band];
-    order.starts.assign((size_t{1} << b.width) + 1, 0);
+    order.starts.assign((size_t{1} << cut.width) + 1, 0);
     order.queries.resize(count_);
     order.sketches = HugeArray<uint32_t>(count_);
     const unsigned sketch_bytes = layout_.sketch_bits / 8;
-    for (size_t i = 0; i < count_; ++i) ++order.starts[value_of(i, b) + 1];
+    for (size_t i = 0; i < count_; ++i) ++order.starts[cut.value(queries_ + i * words_) + 1];
     for (size_t v = 0; v + 1 < order.starts.size(); ++v) order.starts[v + 1] += order.starts[v];
     std::vector<uint32_t> next(order.starts.begin(), order.starts.end() - 1);
     auto* sketches = reinterpret_cast<std::byte*>(order.sketches.data());
     for (size_t i = 0; i < count_; ++i) {
-      const uint32_t slot = next[value_of(i, b)]++;
-      const uint32_t sketch = sketch_of(layout_, band, queries_ + i * words_);
+      const uint64_t* query = queries_ + i * words_;
+      const uint32_t slot = next[cut.value(query)]++;
       order.queries[slot] = static_cast<uint32_t>(i);
-      std::memcpy(sketches + size_t{slot} * sketch_bytes, &sketch, sketch_bytes);
+      packed_store(sketches, sketch_bytes, slot, cut.sketch(query));
     }
-  }
-
-  uint32_t value_of(size_t query, const Band& band) const {
-    return bits_at(queries_ + query * words_, band.at, band.width);
   }
 
   void walk(unsigned band, size_t stretch, unsigned worker) {

@@ -105,7 +105,7 @@ class OneQuery {
     const unsigned after = next + 1 == layout_.band_count() ? 0 : next + 1;
     const auto& allowance = plan.chain.allowance;
     const unsigned near = allowance[band] + allowance[next] - 1U;
-    probe.sketch = sketch_of(layout_, band, query_);
+    probe.sketch = BandCutter(layout_, band).sketch(query_);
     probe.near_mask = near_mask(layout_, band);
     probe.near_limit = static_cast<uint16_t>(std::min(near, r_));
     probe.limit = static_cast<uint16_t>(

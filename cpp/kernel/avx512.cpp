@@ -67,20 +67,31 @@ struct Avx512 {
     } else if constexpr (W == 4) {
       const __m512i c = Words::load(rows + 16);
       const __m512i d = Words::load(rows + 24);
-      // Words w and w + 1 of four rows, then words w of eight rows.
-      const __m512i first = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
-      const __m512i ab01 = _mm512_permutex2var_epi64(a, first, b);
-      const __m512i cd01 = _mm512_permutex2var_epi64(c, first, d);
-      words[0] = _mm512_shuffle_i64x2(ab01, cd01, 0x44);
-      words[1] = _mm512_shuffle_i64x2(ab01, cd01, 0xee);
-      if constexpr (N == 4) {
+      if constexpr (N == 2) {
+        words[0] = gather_word(a, b, c, d, 0);
+        words[1] = gather_word(a, b, c, d, 1);
+      } else {
+        // Two words of four rows, then one word of eight.
+        const __m512i first = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
         const __m512i second = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
+        const __m512i ab01 = _mm512_permutex2var_epi64(a, first, b);
+        const __m512i cd01 = _mm512_permutex2var_epi64(c, first, d);
         const __m512i ab23 = _mm512_permutex2var_epi64(a, second, b);
         const __m512i cd23 = _mm512_permutex2var_epi64(c, second, d);
+        words[0] = _mm512_shuffle_i64x2(ab01, cd01, 0x44);
+        words[1] = _mm512_shuffle_i64x2(ab01, cd01, 0xee);
         words[2] = _mm512_shuffle_i64x2(ab23, cd23, 0x44);
         words[3] = _mm512_shuffle_i64x2(ab23, cd23, 0xee);
       }
     }
+  }
+
+  // Word w of eight rows of four words, two in each of a, b, c, d.
+  static __m512i gather_word(__m512i a, __m512i b, __m512i c, __m512i d, int w) {
+    const __m512i rows = _mm512_setr_epi64(w, w + 4, w + 8, w + 12, w, w + 4, w + 8, w + 12);
+    const __m512i low = _mm512_permutex2var_epi64(a, rows, b);
+    const __m512i high = _mm512_permutex2var_epi64(c, rows, d);
+    return _mm512_mask_blend_epi64(0xf0, low, high);
   }
 
   static unsigned popcount(uint64_t x) { return static_cast<unsigned>(__builtin_popcountll(x)); }

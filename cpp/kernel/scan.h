@@ -8,6 +8,8 @@
 // of word w, popcount(x[0] | x[1]) <= popcount(x[0]) + popcount(x[1]): one popcount for 128 bits, and
 // for uniform rows it is still about 48, well above a useful radius. Groups of rows with a row at or
 // under the bound get their exact distances. A radius too large for any bound goes there directly.
+//
+// Nothing is prefetched: rows are read in order, which the hardware does better by itself.
 #pragma once
 
 #include "kernel.h"
@@ -22,8 +24,7 @@ struct Scan {
   static constexpr size_t kGroup = Words::kLanes;  // rows in a vector
   static constexpr size_t kUnroll = 4;             // groups that share a branch
   static constexpr size_t kTileRows = 1024 / W;    // planes of 8 KiB leave room in L1
-  static constexpr size_t kTransposeFrom = 4;      // queries that repay it; at least kUnroll
-  static constexpr size_t kPrefetchBytes = 8192;
+  static constexpr size_t kTransposeFrom = 4;      // queries that repay the transposition
 
   // Words of groups of rows, gathered from the rows themselves.
   struct Rows {
@@ -33,25 +34,17 @@ struct Scan {
     void load(size_t group, V* words) const {
       Isa::template transpose<W, N>(rows + group * kGroup * W, words);
     }
-    void prefetch(size_t group) const {
-      fetch<kUnroll>(reinterpret_cast<uintptr_t>(rows + group * kGroup * W) + kPrefetchBytes);
-    }
   };
 
-  // The same from planes: word w of row i is planes[w * kTileRows + i]. The sweeps of the first kUnroll
-  // queries fetch the next tile, each one of the groups that share a branch.
+  // The same from planes: word w of row i is planes[w * kTileRows + i].
   struct Planes {
     const uint64_t* planes;
-    const uint64_t* next;  // its share of the next tile, or null
 
     template <unsigned N>
     void load(size_t group, V* words) const {
       for (unsigned w = 0; w < N; ++w) {
         words[w] = Words::load(planes + w * kTileRows + group * kGroup);
       }
-    }
-    void prefetch(size_t group) const {
-      if (next) fetch<1>(reinterpret_cast<uintptr_t>(next + group * kGroup * W));
     }
   };
 
@@ -60,13 +53,6 @@ struct Scan {
     V limit;
     uint32_t index;
   };
-
-  template <size_t Groups>
-  static void fetch(uintptr_t at) {
-    for (size_t b = 0; b < Groups * kGroup * W * 8; b += 64) {
-      __builtin_prefetch(reinterpret_cast<const void*>(at + b));
-    }
-  }
 
   // The exact distances of one group; lanes from `lanes` on are not rows.
   template <class Source>
@@ -110,7 +96,6 @@ struct Scan {
       V code[Fold];
       for (unsigned w = 0; w < Fold; ++w) code[w] = Words::splat(query.code[w]);
       for (; g + kUnroll <= groups; g += kUnroll) {
-        source.prefetch(g);
         V least = lower_bound<Fold>(source, g, code);
         for (size_t u = 1; u < kUnroll; ++u) {
           least = Words::min(least, lower_bound<Fold>(source, g + u, code));
@@ -121,10 +106,7 @@ struct Scan {
         }
       }
     }
-    for (; g < groups; ++g) {
-      if (g % kUnroll == 0) source.prefetch(g);
-      out = report_group(source, g, kGroup, query, first_row, out);
-    }
+    for (; g < groups; ++g) out = report_group(source, g, kGroup, query, first_row, out);
     return out;
   }
 
@@ -165,12 +147,8 @@ struct Scan {
       if (transposed) transpose_tile(tile, groups, planes);
       for (size_t q = 0; q < query_count; ++q) {
         const Query query{queries + q * W, limit, static_cast<uint32_t>(q)};
-        if (transposed) {
-          const uint64_t* const next = q < kUnroll ? tile + (kTileRows + q * kGroup) * W : nullptr;
-          out = sweep<Fold>(Planes{planes, next}, groups, query, first_row, out);
-        } else {
-          out = sweep<Fold>(Rows{tile}, groups, query, first_row, out);
-        }
+        out = transposed ? sweep<Fold>(Planes{planes}, groups, query, first_row, out)
+                         : sweep<Fold>(Rows{tile}, groups, query, first_row, out);
       }
       if (count % kGroup != 0) {
         out = scan_tail(queries, query_count, tile + groups * kGroup * W, count % kGroup, limit,

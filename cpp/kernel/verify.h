@@ -73,21 +73,20 @@ struct Verify {
       left += band.distance(queries + size_t{pair.query} * W, rows + size_t{pair.row} * W) >=
               band.allowance;
     }
-    Hit matches[kPairs];
-    uint32_t bands[kPairs];
-    size_t match_count = 0;
+    uint32_t distances[kPairs];
+    size_t matches = 0;
     for (size_t i = 0; i < left; ++i) {
       const Pair& pair = pairs[kept[i]];
       const uint32_t d = distance(queries + size_t{pair.query} * W, rows + size_t{pair.row} * W);
-      matches[match_count] = {pair.query, pair.row, d};
-      bands[match_count] = pair.band;
-      match_count += d <= max_distance;
+      kept[matches] = kept[i];
+      distances[matches] = d;
+      matches += d <= max_distance;
     }
-    for (size_t i = 0; i < match_count; ++i) {
-      const Hit& match = matches[i];
-      const uint32_t band = previous.canonical(queries + size_t{match.query} * W,
-                                               rows + size_t{match.row} * W);
-      if (band == bands[i]) *out++ = match;
+    for (size_t i = 0; i < matches; ++i) {
+      const Pair& pair = pairs[kept[i]];
+      const uint32_t band =
+          previous.canonical(queries + size_t{pair.query} * W, rows + size_t{pair.row} * W);
+      if (band == pair.band) *out++ = {pair.query, pair.row, distances[i]};
     }
     return out;
   }

@@ -71,7 +71,7 @@ class _Stream(ctypes.Structure):
     _fields_ = (
         ("get_schema", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)),
         ("get_next", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)),
-        ("get_last_error", ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p)),
+        ("get_last_error", ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)),
         ("release", _Release),
         ("private_data", ctypes.c_void_p),
     )
@@ -138,8 +138,9 @@ def _chunks(
     def call(function: Callable[[int, int], int], struct: ctypes.Structure) -> None:
         code = function(address, ctypes.addressof(struct))
         if code:
-            reason = stream.get_last_error(address) or b"no reason given"
-            raise OSError(code, f"the Arrow stream failed: {reason.decode(errors='replace')}")
+            text = stream.get_last_error(address)
+            reason = ctypes.string_at(text).decode(errors="replace") if text else "no reason given"
+            raise OSError(code, f"the Arrow stream failed: {reason}")
 
     schema = _Schema()
     call(stream.get_schema, schema)

@@ -17,6 +17,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -172,45 +173,29 @@ class HashList:
     # CSV with a header.
 
     def _read_csv(self, file: BinaryIO) -> Iterator[Block]:
-        lines = _TextLines(file)
-        reader = csv.reader(lines, strict=True)
-        try:
-            header = next(filter(None, reader))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ListError(f"{self.name}:{lines.number}: {_csv_reason(error)}") from None
-        place = self._place_of_hash(header, lines.number)
+        records = _csv_records(file)
+        line, header, fault = next(records)
+        if fault:
+            raise ListError(f"{self.name}:{line}: {fault}")
+        place = self._place_of_hash(header, line)
         self.columns = tuple(header[:place] + header[place + 1 :])
-        row = 0
-        more = True
-        while more:
+        first = 0
+        while batch := list(islice(records, BLOCK_ROWS)):
             kept: list[list[str]] = []
             rows: list[int] = []
-            while more and len(kept) < BLOCK_ROWS:
-                line = lines.number + 1
-                try:
-                    fields = next(reader)
-                except StopIteration:
-                    more = False
-                    continue
-                except (csv.Error, UnicodeDecodeError) as error:
-                    fault: str | None = _csv_reason(error)
-                else:
-                    if not fields or (len(fields) == 1 and not fields[0].strip()):
-                        continue
-                    if len(fields) != len(header):
-                        fault = f"number of fields is {len(fields)}, the header's is {len(header)}"
-                    else:
-                        fault = self._hash_fault(fields[place])
+            for row, (line, fields, fault) in enumerate(batch, first):
+                if not fault and len(fields) != len(header):
+                    fault = f"number of fields is {len(fields)}, the header's is {len(header)}"
+                fault = fault or self._hash_fault(fields[place])
                 if fault:
                     self._fault(line, fault)
                 else:
                     kept.append(fields)
                     rows.append(row)
-                row += 1
+            first += len(batch)
             if kept:
                 columns = [list(column) for column in zip(*kept, strict=True)]
-                hashes = columns.pop(place)
-                codes = _core.decode_hex(hashes, self.kind.width)
+                codes = _core.decode_hex(columns.pop(place), self.kind.width)
                 yield Block(codes, np.array(rows, np.int64), columns)
 
     def _place_of_hash(self, header: list[str], line: int) -> int:
@@ -251,10 +236,23 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _csv_reason(error: csv.Error | UnicodeDecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start + 1} of the line is not UTF-8"
-    return f"not valid CSV: {error}"
+def _csv_records(file: BinaryIO) -> Iterator[tuple[int, list[str], str | None]]:
+    """Each record that is not blank: the line it begins on, its fields, or what is wrong."""
+    lines = _TextLines(file)
+    reader = csv.reader(lines, strict=True)
+    while True:
+        line = lines.number + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except UnicodeDecodeError as error:
+            yield line, [], f"byte {error.start + 1} of the line is not UTF-8"
+        except csv.Error as error:
+            yield line, [], f"not valid CSV: {error}"
+        else:
+            if len(fields) > 1 or (fields and fields[0].strip()):
+                yield line, fields, None
 
 
 class _TextLines:
