@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 def distances(queries: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Hamming distances, int64[queries, codes]."""
-    return np.bitwise_count(queries[:, None] ^ codes[None]).sum(axis=2, dtype=np.int64)
+    differing = np.bitwise_count(queries[:, None] ^ codes[None])
+    total: NDArray[np.int64] = differing.sum(axis=2, dtype=np.int64)
+    return total
 
 
 def search(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -74,7 +76,7 @@ def test_plain_bits(bits: int) -> None:
         ({"bits": 64, "max_distance": NAN}, TypeError, "not nan"),
     ],
 )
-def test_bad_arguments(arguments: dict[str, object], error: type[Exception], reason: str) -> None:
+def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], reason: str) -> None:
     with pytest.raises(error, match=reason):
         Index(**arguments)
 
@@ -133,7 +135,7 @@ BAD_DISTANCES += [np.float64(3), np.int8(-1), np.array(3), np.array([3]), [3]]
 
 @pytest.mark.parametrize("method", ["search", "nearest"])
 @pytest.mark.parametrize("max_distance", BAD_DISTANCES, ids=repr)
-def test_bad_distance(method: str, max_distance: object) -> None:
+def test_bad_distance(method: str, max_distance: Any) -> None:
     index = Index("pdq")
     reason = "max_distance must be a whole number of at least 0 and at most 256, not"
     with pytest.raises((TypeError, ValueError), match=reason):
@@ -141,7 +143,7 @@ def test_bad_distance(method: str, max_distance: object) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, NAN, True, "1", np.array([1])], ids=repr)
-def test_bad_limit_and_k(value: object) -> None:
+def test_bad_limit_and_k(value: Any) -> None:
     index = Index("pdq")
     with pytest.raises((TypeError, ValueError), match="limit must be a whole number of at least 1"):
         index.search(bytes(32), limit=value)
@@ -150,9 +152,9 @@ def test_bad_limit_and_k(value: object) -> None:
 
 
 @pytest.mark.parametrize("threads", [-1, 1025, 1.0, None, True], ids=repr)
-def test_bad_threads(threads: object) -> None:
+def test_bad_threads(threads: Any) -> None:
     index = Index("pdq")
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: index.search(bytes(32), threads=threads),
         lambda: index.nearest(bytes(32), threads=threads),
         lambda: index.add(bytes(32), threads=threads),
@@ -179,9 +181,9 @@ def test_progress() -> None:
     assert calls[-1] == (50, 50)
     assert calls == sorted(calls)
     with pytest.raises(TypeError, match="progress must be a function"):
-        index.search(bytes(32), progress=5)
+        index.search(bytes(32), progress=cast("Any", 5))
     with pytest.raises(TypeError, match="progress must be a function"):
-        index.nearest(bytes(32), progress=0)
+        index.nearest(bytes(32), progress=cast("Any", 0))
 
 
 def test_progress_can_end_a_search() -> None:
@@ -242,7 +244,7 @@ def test_ids_are_consecutive() -> None:
     ],
     ids=repr,
 )
-def test_own_ids(ids: object) -> None:
+def test_own_ids(ids: Any) -> None:
     index = Index("phash")
     assert index.add([1, 2, 3], ids).tolist() == [3, 2**64 - 1, 0]
     assert 2**64 - 1 in index and 1 not in index
@@ -256,7 +258,7 @@ def test_signed_ids() -> None:
     assert index.codes([50, 40])[:, 7].tolist() == [1, 2]
 
 
-BAD_IDS = {
+BAD_IDS: dict[str, tuple[Any, type[Exception], str]] = {
     "negative": ([1, -1], ValueError, "row 1: an id must be a whole number"),
     "too large": ([2**64, 1], ValueError, "row 0: an id must be a whole number"),
     "float": ([1, 1.0], TypeError, "row 1: an id must be"),
@@ -276,7 +278,7 @@ BAD_IDS = {
     "object array": (np.array([1, 2], object), TypeError, "array of integers, not object"),
     "2 dimensions": (np.array([[1, 2]]), ValueError, "one dimension"),
     "0 dimensions": (np.array(1), ValueError, "one dimension"),
-    "masked": (np.ma.array([1, 2], mask=[0, 1]), TypeError, "masked"),
+    "masked": (np.ma.array([1, 2], mask=[False, True]), TypeError, "masked"),
 }
 
 
@@ -294,7 +296,7 @@ def test_bad_ids(name: str) -> None:
 
 
 @pytest.mark.parametrize("ids", [[1], [1, 2, 3], 1, []])
-def test_one_id_for_each_code(ids: object) -> None:
+def test_one_id_for_each_code(ids: Any) -> None:
     index = Index("phash")
     with pytest.raises(ValueError, match="for 2 codes: give one id for each code"):
         index.add([5, 6], ids)
@@ -390,11 +392,11 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
             Index.open(path)
         with pytest.raises(ValueError, match="zero byte"):
             Index("pdq").save(path)
-    for path in (5, None, True):
+    for number in (5, None, True):
         with pytest.raises(TypeError):
-            Index.open(path)
+            Index.open(cast("Any", number))
     with pytest.raises(TypeError, match="memory must be True or False"):
-        Index.open(tmp_path, memory="yes")
+        Index.open(tmp_path, memory=cast("Any", "yes"))
 
 
 # The rest.
@@ -418,4 +420,4 @@ def test_what_an_index_says_of_itself() -> None:
         with pytest.raises(AttributeError):
             setattr(index, name, 1)
     with pytest.raises(AttributeError):
-        index.maximum_distance = 5
+        index.maximum_distance = 5  # type: ignore[attr-defined]

@@ -51,6 +51,7 @@ def block_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if request.param:
         monkeypatch.setattr(lists, "BLOCK_BYTES", max(request.param, 200))
         monkeypatch.setattr(lists, "BLOCK_ROWS", request.param)
+        monkeypatch.setattr(lists, "_BATCH_RECORDS", 1 + request.param // 2)
 
 
 @pytest.mark.usefixtures("block_size")
@@ -216,6 +217,7 @@ def test_numbers_hold_across_blocks(path: Path, lines: list[str], size: int, csv
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lists, "BLOCK_BYTES", size)
         patch.setattr(lists, "BLOCK_ROWS", size // 65)
+        patch.setattr(lists, "_BATCH_RECORDS", size % 7 + 1)
         _, rows, _, faults = read(path, "hash\n" * csv + content, skip=True)
     present = [line for line in lines if line != "blank"]
     assert rows == [row for row, line in enumerate(present) if line == "good"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_no_such_query(matches: Matches, query: int) -> None:
 
 
 @pytest.mark.parametrize("query", ["0", 1.0, None, slice(2), np.array([0, 1])])
-def test_not_a_query(matches: Matches, query: object) -> None:
+def test_not_a_query(matches: Matches, query: Any) -> None:
     with pytest.raises(TypeError, match="takes the number of a query"):
         matches[query]
 

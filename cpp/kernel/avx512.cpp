@@ -19,7 +19,9 @@ struct Avx512 {
     static void store(void* p, V v) { _mm512_storeu_si512(p, v); }
     static V differ(V a, V b) { return _mm512_xor_si512(a, b); }
     static V both(V a, V b) { return _mm512_and_si512(a, b); }
-    static V either(V a, V b, V c) { return _mm512_ternarylogic_epi64(a, b, c, 0xf0 | (0xcc ^ 0xaa)); }
+    static V either(V a, V b, V c) {
+      return _mm512_ternarylogic_epi64(a, b, c, 0xf0 | (0xcc ^ 0xaa));
+    }
     static bool any(unsigned mask) { return mask != 0; }
     static uint64_t bits(unsigned mask) { return mask; }
   };

@@ -34,10 +34,10 @@ struct Machine {
 
   Machine() {
     constexpr unsigned kPopcnt = 1u << 23, kOsxsave = 1u << 27, kAvx = 1u << 28;  // leaf 1, ecx
-    constexpr unsigned kLzcnt = 1u << 5;                                  // leaf 0x80000001, ecx
-    constexpr unsigned kBmi1 = 1u << 3, kAvx2Bit = 1u << 5, kBmi2 = 1u << 8;      // leaf 7, ebx
+    constexpr unsigned kLzcnt = 1u << 5;  // leaf 0x80000001, ecx
+    constexpr unsigned kBmi1 = 1u << 3, kAvx2Bit = 1u << 5, kBmi2 = 1u << 8;  // leaf 7, ebx
     constexpr unsigned kAvx512F = 1u << 16, kDq = 1u << 17, kBw = 1u << 30, kVl = 1u << 31;
-    constexpr unsigned kBitalg = 1u << 12, kVpopcntdq = 1u << 14;                 // leaf 7, ecx
+    constexpr unsigned kBitalg = 1u << 12, kVpopcntdq = 1u << 14;  // leaf 7, ecx
     constexpr unsigned kYmmSaved = 0x06, kZmmSaved = 0xe6;
 
     const Cpuid basic(1), extended(7);

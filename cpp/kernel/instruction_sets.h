@@ -1,5 +1,5 @@
-// The kernels this build contains, one per instruction set. Internal to kernel/: whether the machine
-// can run one of them is dispatch.cpp's business.
+// The kernels this build contains, one per instruction set. Internal to kernel/: whether the
+// machine can run one of them is dispatch.cpp's business.
 #pragma once
 
 #include "kernel.h"

@@ -1,13 +1,14 @@
 // The linear scan: for (q) for (r) if (popcount(q ^ r) <= max_distance) report.
 //
-// Vectors hold one word of several rows, so that distances need no horizontal sums. With few queries
-// the words are gathered from the rows on the fly; with more, a tile of rows is transposed once into
-// word planes on the stack and every query sweeps the planes.
+// Vectors hold one word of several rows, so that distances need no horizontal sums. With few
+// queries the words are gathered from the rows on the fly; with more, a tile of rows is transposed
+// once into word planes on the stack and every query sweeps the planes.
 //
-// Few rows match, so a sweep tests a lower bound that is cheaper than the distance. With x[w] the xor
-// of word w, popcount(x[0] | x[1]) <= popcount(x[0]) + popcount(x[1]): one popcount for 128 bits, and
-// for uniform rows it is still about 48, well above a useful radius. Groups of rows with a row at or
-// under the bound get their exact distances. A radius too large for any bound goes there directly.
+// Few rows match, so a sweep tests a lower bound that is cheaper than the distance. With x[w] the
+// xor of word w, popcount(x[0] | x[1]) <= popcount(x[0]) + popcount(x[1]): one popcount for 128
+// bits, and for uniform rows it is still about 48, well above a useful radius. Groups of rows with
+// a row at or under the bound get their exact distances. A radius too large for any bound goes
+// there directly.
 //
 // Nothing is prefetched: rows are read in order, which the hardware does better by itself.
 #pragma once
@@ -163,12 +164,18 @@ struct Scan {
   static size_t scan(const uint64_t* queries, size_t query_count, const uint64_t* rows,
                      size_t row_count, uint32_t max_distance, Hit* out) {
     if constexpr (W == 1) {
-      if (max_distance <= 18) return run<1>(queries, query_count, rows, row_count, max_distance, out);
+      if (max_distance <= 18) {
+        return run<1>(queries, query_count, rows, row_count, max_distance, out);
+      }
     } else {
-      if (max_distance <= 36) return run<2>(queries, query_count, rows, row_count, max_distance, out);
+      if (max_distance <= 36) {
+        return run<2>(queries, query_count, rows, row_count, max_distance, out);
+      }
     }
     if constexpr (W == 4) {
-      if (max_distance <= 53) return run<4>(queries, query_count, rows, row_count, max_distance, out);
+      if (max_distance <= 53) {
+        return run<4>(queries, query_count, rows, row_count, max_distance, out);
+      }
     }
     return run<0>(queries, query_count, rows, row_count, max_distance, out);
   }

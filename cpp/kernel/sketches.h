@@ -1,8 +1,8 @@
 // The chain filter: for (k < count) if (popcount(bucket[k] ^ sketch) <= limit) report k.
 //
-// `filter` is given one bucket a probe, at random addresses: it prefetches well ahead and goes through
-// each bucket once. `tile` is given one bucket and many queries: it keeps a block of the bucket in
-// registers and takes, for each query, the minimum over the block of a score.
+// `filter` is given one bucket a probe, at random addresses: it prefetches well ahead and goes
+// through each bucket once. `tile` is given one bucket and many queries: it keeps a block of the
+// bucket in registers and takes, for each query, the minimum over the block of a score.
 #pragma once
 
 #include "kernel.h"
@@ -62,7 +62,8 @@ struct Sketches {
       const V differences = Lanes::differ(Lanes::load(bucket + k), test.sketch);
       const auto pass = Lanes::at_most(test.score(differences), test.limit);
       if (!Lanes::any(pass)) continue;
-      for (uint64_t bits = Lanes::bits(pass) & first_lanes(count - k); bits != 0; bits &= bits - 1) {
+      for (uint64_t bits = Lanes::bits(pass) & first_lanes(count - k); bits != 0;
+           bits &= bits - 1) {
         const auto lane = static_cast<uint32_t>(__builtin_ctzll(bits)) / Lanes::kBitStride;
         *out++ = {tag, posting + static_cast<uint32_t>(k) + lane};
       }
@@ -180,8 +181,8 @@ struct Sketches {
     for (size_t i = 0; i < query_count; ++i) {
       const Test test = batch.test(queries[i]);
       for (size_t j = 0; j < N; ++j) {
-        const auto pass = Lanes::at_most(test.score(Lanes::differ(postings[j], test.sketch)),
-                                         test.limit);
+        const auto pass =
+            Lanes::at_most(test.score(Lanes::differ(postings[j], test.sketch)), test.limit);
         const uint64_t bits = Lanes::bits(pass) & (j + 1 < N ? ~uint64_t{0} : first_lanes(last));
         found[found_count] = {bits, batch.index[queries[i]],
                               posting + static_cast<uint32_t>(j * kLanes)};
@@ -201,13 +202,26 @@ struct Sketches {
       const size_t left = count - k;
       const auto posting = static_cast<uint32_t>(k);
       switch ((left + kLanes - 1) / kLanes) {
-        case 1: out = sweep<1>(bucket + k, left, posting, batch, out); break;
-        case 2: out = sweep<2>(bucket + k, left, posting, batch, out); break;
-        case 3: out = sweep<3>(bucket + k, left, posting, batch, out); break;
-        case 4: out = sweep<4>(bucket + k, left, posting, batch, out); break;
-        case 5: out = sweep<5>(bucket + k, left, posting, batch, out); break;
-        case 6: out = sweep<6>(bucket + k, left, posting, batch, out); break;
-        default: out = sweep<kBlock>(bucket + k, kBlock * kLanes, posting, batch, out);
+        case 1:
+          out = sweep<1>(bucket + k, left, posting, batch, out);
+          break;
+        case 2:
+          out = sweep<2>(bucket + k, left, posting, batch, out);
+          break;
+        case 3:
+          out = sweep<3>(bucket + k, left, posting, batch, out);
+          break;
+        case 4:
+          out = sweep<4>(bucket + k, left, posting, batch, out);
+          break;
+        case 5:
+          out = sweep<5>(bucket + k, left, posting, batch, out);
+          break;
+        case 6:
+          out = sweep<6>(bucket + k, left, posting, batch, out);
+          break;
+        default:
+          out = sweep<kBlock>(bucket + k, kBlock * kLanes, posting, batch, out);
       }
     }
     return out;

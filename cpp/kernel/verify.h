@@ -1,10 +1,10 @@
 // Verification: distance(query, row) <= max_distance, and the pair's band is the canonical one.
 //
-// The canonical band k is the last maximum of the prefix sums P, so P[k] >= P[k - 1]: the band before
-// it has at least its allowance. That test needs one word and comes first, because it is what keeps
-// clusters of near-duplicates cheap: there every row is a candidate of almost every band, and nearly
-// all those bands follow one that is under its allowance. Outcomes are hard to predict, so each test
-// is a pass over a block of pairs that keeps the survivors without branching.
+// The canonical band k is the last maximum of the prefix sums P, so P[k] >= P[k - 1]: the band
+// before it has at least its allowance. That test needs one word and comes first, because it is
+// what keeps clusters of near-duplicates cheap: there every row is a candidate of almost every
+// band, and nearly all those bands follow one that is under its allowance. Outcomes are hard to
+// predict, so each test is a pass over a block of pairs that keeps the survivors without branching.
 #pragma once
 
 #include "kernel.h"

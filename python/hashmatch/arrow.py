@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -81,9 +82,31 @@ _capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _capsule_pointer.restype = ctypes.c_void_p
 _capsule_pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
 
-#: Column types that can hold codes, by their format letter: bytes of an offset, and whether the
-#: values are text. Fixed-size binary ("w:32") has no offsets and is recognised by its prefix.
-_VARIABLE = {"u": (4, True), "U": (8, True), "z": (4, False), "Z": (8, False)}
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a column holds its values."""
+
+    #: Whether values are text.
+    text: bool
+    #: Bytes of an offset into the values; 0 if values are of fixed size, or viewed.
+    offset_bytes: int = 0
+    #: Whether 16-byte views say where each value is.
+    views: bool = False
+
+
+#: Column types that can hold codes, by their format. The other is fixed-size binary ("w:32").
+_LAYOUTS = {
+    "u": _Layout(text=True, offset_bytes=4),
+    "U": _Layout(text=True, offset_bytes=8),
+    "vu": _Layout(text=True, views=True),
+    "z": _Layout(text=False, offset_bytes=4),
+    "Z": _Layout(text=False, offset_bytes=8),
+    "vz": _Layout(text=False, views=True),
+}
+
+#: Where a viewed value of more than 12 bytes is.
+_VIEW = np.dtype([("length", "i4"), ("prefix", "S4"), ("buffer", "i4"), ("offset", "i4")])
 
 #: What a refused column has to become first.
 _ADVICE = (
@@ -128,8 +151,8 @@ def _chunks(
         schema_capsule, array_capsule = column.__arrow_c_array__()
         schema = _Schema.from_address(_capsule_pointer(schema_capsule, b"arrow_schema"))
         array = _Array.from_address(_capsule_pointer(array_capsule, b"arrow_array"))
-        offset_bytes, text = _layout(schema, width)
-        yield _values(array, offset_bytes, text, width, 0, wrong_length), text, 0
+        layout = _layout(schema, width)
+        yield _values(array, layout, width, 0, wrong_length), layout.text, 0
         return
     stream_capsule = column.__arrow_c_stream__()
     address = _capsule_pointer(stream_capsule, b"arrow_array_stream")
@@ -145,7 +168,7 @@ def _chunks(
     schema = _Schema()
     call(stream.get_schema, schema)
     with _released(schema):
-        offset_bytes, text = _layout(schema, width)
+        layout = _layout(schema, width)
     first = 0
     while True:
         array = _Array()
@@ -153,8 +176,8 @@ def _chunks(
         if not array.release:  # A released array marks the end of the stream.
             return
         with _released(array):
-            values = _values(array, offset_bytes, text, width, first, wrong_length)
-        yield values, text, first
+            values = _values(array, layout, width, first, wrong_length)
+        yield values, layout.text, first
         first += len(values)
 
 
@@ -167,50 +190,69 @@ def _released(struct: _Schema | _Array) -> Iterator[None]:
         struct.release(ctypes.addressof(struct))
 
 
-def _layout(schema: _Schema, width: int) -> tuple[int, bool]:
-    """Bytes of an offset (0: values are of fixed size) and whether values are text."""
+def _layout(schema: _Schema, width: int) -> _Layout:
+    """How the column holds its values. TypeError if it cannot hold codes."""
     layout = schema.format.decode(errors="replace")
     if schema.dictionary:
         raise TypeError(f"the Arrow column is dictionary-encoded: {_ADVICE}")
-    if layout in _VARIABLE:
-        return _VARIABLE[layout]
+    if layout in _LAYOUTS:
+        return _LAYOUTS[layout]
     if layout.startswith("w:"):
         if layout != f"w:{width}":
             raise ValueError(
                 f"the Arrow column holds values of {layout[2:]} bytes, "
                 f"codes of {width * 8} bits have {width}"
             )
-        return 0, False
+        return _Layout(text=False)
     kind = "a table or struct" if layout == "+s" else f"of Arrow format {layout!r}"
     raise TypeError(f"the Arrow column is {kind}: {_ADVICE}")
 
 
 def _values(
-    array: _Array,
-    offset_bytes: int,
-    text: bool,
-    width: int,
-    first: int,
-    wrong_length: WrongLength,
+    array: _Array, layout: _Layout, width: int, first: int, wrong_length: WrongLength
 ) -> NDArray[np.uint8]:
     """A copy of one chunk's values, uint8[n, length of a value]."""
-    length = 2 * width if text else width
-    count, start = array.length, array.offset
-    if not count:
+    length = 2 * width if layout.text else width
+    if not array.length:
         return np.empty((0, length), np.uint8)
     _refuse_nulls(array, first)
-    if not offset_bytes:
-        whole = _memory(array.buffers[1], (start + count) * width)
-        return whole[start * width :].reshape(count, width).copy()
-    raw = _memory(array.buffers[1], (start + count + 1) * offset_bytes)
-    offsets = raw.view(np.int32 if offset_bytes == 4 else np.int64)[start:].astype(np.int64)
-    characters = _memory(array.buffers[2], int(offsets[-1]))
-    wrong = np.flatnonzero(np.diff(offsets) != length)
-    if wrong.size:
-        row = int(wrong[0])
-        value = characters[offsets[row] : offsets[row + 1]].tobytes()
-        raise ValueError(f"row {first + row}: {wrong_length(value, text)}")
-    return characters[offsets[0] : offsets[-1]].reshape(count, length).copy()
+    start, end = array.offset, array.offset + array.length
+
+    def refuse(lengths: NDArray[Any], value: Callable[[int], NDArray[np.uint8]]) -> None:
+        wrong = np.flatnonzero(lengths != length)
+        if wrong.size:
+            row = int(wrong[0])
+            reason = wrong_length(value(row).tobytes(), layout.text)
+            raise ValueError(f"row {first + row}: {reason}")
+
+    if layout.views:
+        views = _memory(array.buffers[1], end * 16).view(_VIEW)[start:]
+        sizes = _memory(array.buffers[array.n_buffers - 1], (array.n_buffers - 3) * 8)
+        buffers = [
+            _memory(array.buffers[2 + number], int(size))
+            for number, size in enumerate(sizes.view(np.int64))
+        ]
+        refuse(views["length"], lambda row: _viewed(views[row : row + 1], buffers)[0])
+        return _viewed(views, buffers)
+    if layout.offset_bytes:
+        raw = _memory(array.buffers[1], (end + 1) * layout.offset_bytes)
+        offsets = raw.view(f"i{layout.offset_bytes}")[start:]
+        characters = _memory(array.buffers[2], int(offsets[-1]))
+        refuse(np.diff(offsets), lambda row: characters[offsets[row] : offsets[row + 1]])
+        return characters[offsets[0] : offsets[-1]].reshape(-1, length).copy()
+    return _memory(array.buffers[1], end * width).reshape(end, width)[start:].copy()
+
+
+def _viewed(views: NDArray[np.void], buffers: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The values of views of one length, uint8[n, length]."""
+    length = int(views["length"][0])
+    if length <= 12:  # Such a value is in the view itself.
+        return views.view(np.uint8).reshape(len(views), 16)[:, 4 : 4 + length].copy()
+    values = np.empty((len(views), length), np.uint8)
+    for number, buffer in enumerate(buffers):
+        here = np.flatnonzero(views["buffer"] == number)
+        values[here] = buffer[views["offset"][here, np.newaxis] + np.arange(length)]
+    return values
 
 
 def _refuse_nulls(array: _Array, first: int) -> None:

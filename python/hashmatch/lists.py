@@ -15,8 +15,10 @@ import csv
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from binascii import unhexlify
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -31,6 +33,10 @@ from hashmatch.hash_types import HASH_TYPES, HashType
 BLOCK_BYTES = 8 << 20
 BLOCK_ROWS = 131_072
 
+#: CSV records held as such, before they become columns. Each is an object of its own, and the
+#: garbage collector would go through many of them again and again.
+_BATCH_RECORDS = 4_096
+
 #: How a built index begins.
 INDEX_MAGIC = b"HASHMTCH"
 _NPY_MAGIC = b"\x93NUMPY"
@@ -38,6 +44,8 @@ _BOM = b"\xef\xbb\xbf"
 #: Enough to tell the kinds of file apart by their first line.
 _HEAD_BYTES = 1 << 16
 
+#: A CSV record: the line it begins on, its fields, and what is wrong with it, if anything.
+_Record = tuple[int, list[str], str | None]
 #: Called with (bytes read, bytes in all; 0 if that is not known).
 BytesRead = Callable[[int, int], object]
 
@@ -179,24 +187,57 @@ class HashList:
             raise ListError(f"{self.name}:{line}: {fault}")
         place = self._place_of_hash(header, line)
         self.columns = tuple(header[:place] + header[place + 1 :])
+        columns: list[list[str]] = [[] for _ in header]
+        rows: list[int] = []
         first = 0
-        while batch := list(islice(records, BLOCK_ROWS)):
-            kept: list[list[str]] = []
-            rows: list[int] = []
-            for row, (line, fields, fault) in enumerate(batch, first):
-                if not fault and len(fields) != len(header):
-                    fault = f"number of fields is {len(fields)}, the header's is {len(header)}"
-                fault = fault or self._hash_fault(fields[place])
-                if fault:
-                    self._fault(line, fault)
-                else:
-                    kept.append(fields)
-                    rows.append(row)
+        while batch := list(islice(records, _BATCH_RECORDS)):
+            kept = [fields for _, fields, _ in batch]
+            numbers: Sequence[int] = range(first, first + len(batch))
+            # Row by row only where something is wrong with one of them.
+            if not self._all_sound(kept, len(header), place):
+                kept, numbers = self._pick_records(batch, first, len(header), place)
             first += len(batch)
-            if kept:
-                columns = [list(column) for column in zip(*kept, strict=True)]
-                codes = _core.decode_hex(columns.pop(place), self.kind.width)
-                yield Block(codes, np.array(rows, np.int64), columns)
+            rows += numbers
+            for column, texts in zip(columns, zip(*kept, strict=True), strict=bool(kept)):
+                column += texts
+            if len(rows) >= BLOCK_ROWS:
+                yield self._csv_block(columns, rows, place)
+                columns, rows = [[] for _ in header], []
+        if rows:
+            yield self._csv_block(columns, rows, place)
+
+    def _csv_block(self, columns: list[list[str]], rows: list[int], place: int) -> Block:
+        codes = _core.decode_hex(columns.pop(place), self.kind.width)
+        return Block(codes, np.array(rows, np.int64), columns)
+
+    def _all_sound(self, records: list[list[str]], fields: int, place: int) -> bool:
+        if set(map(len, records)) != {fields}:
+            return False
+        hashes = [record[place] for record in records]
+        if set(map(len, hashes)) != {self.kind.digits}:
+            return False
+        try:
+            unhexlify("".join(hashes))
+        except ValueError:
+            return False
+        return True
+
+    def _pick_records(
+        self, batch: list[_Record], first: int, fields: int, place: int
+    ) -> tuple[list[list[str]], list[int]]:
+        """The sound records of a batch, and their row numbers."""
+        kept: list[list[str]] = []
+        rows: list[int] = []
+        for row, (line, record, fault) in enumerate(batch, first):
+            if not fault and len(record) != fields:
+                fault = f"number of fields is {len(record)}, the header's is {fields}"
+            fault = fault or self._hash_fault(record[place])
+            if fault:
+                self._fault(line, fault)
+            else:
+                kept.append(record)
+                rows.append(row)
+        return kept, rows
 
     def _place_of_hash(self, header: list[str], line: int) -> int:
         names = ", ".join(map(repr, header))
@@ -236,44 +277,25 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _csv_records(file: BinaryIO) -> Iterator[tuple[int, list[str], str | None]]:
-    """Each record that is not blank: the line it begins on, its fields, or what is wrong."""
-    lines = _TextLines(file)
-    reader = csv.reader(lines, strict=True)
+def _csv_records(file: BinaryIO) -> Iterator[_Record]:
+    """The records that are not blank."""
+    lines = iter(partial(file.readline, BLOCK_BYTES), b"")
+    reader = csv.reader(map(bytes.decode, lines), strict=True)
+    undecoded = 0  # The reader does not count the lines that raise.
     while True:
-        line = lines.number + 1
+        line = reader.line_num + undecoded + 1
         try:
             fields = next(reader)
         except StopIteration:
             return
         except UnicodeDecodeError as error:
+            undecoded += 1
             yield line, [], f"byte {error.start + 1} of the line is not UTF-8"
         except csv.Error as error:
             yield line, [], f"not valid CSV: {error}"
         else:
             if len(fields) > 1 or (fields and fields[0].strip()):
                 yield line, fields, None
-
-
-class _TextLines:
-    """The lines of a file as text, counted. One that is not UTF-8 raises, and the next may follow.
-
-    The csv module's own count leaves out the lines that raise.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.number = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._file.readline(BLOCK_BYTES)
-        if not line:
-            raise StopIteration
-        self.number += 1
-        return line.decode()
 
 
 class _Reread(io.RawIOBase):

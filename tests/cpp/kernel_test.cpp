@@ -1,5 +1,5 @@
-// Every kernel the machine can run, against the oracle. All arrays that a kernel may read past the end
-// of stop kOverreadBytes before a page that must not be touched.
+// Every kernel the machine can run, against the oracle. All arrays that a kernel may read past the
+// end of stop kOverreadBytes before a page that must not be touched.
 #include <doctest/doctest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -142,13 +142,14 @@ bool passes(Lane posting, Lane sketch, const Limits& limits) {
   return all <= limits.limit && (sizeof(Lane) == 2 || near <= limits.near_limit);
 }
 
-// Selective, none, nearly none, all by either test, and limits past what a signed 16-bit lane holds.
+// Selective, none, nearly none, all by either test, and limits past what a signed 16-bit lane
+// holds.
 template <class Lane>
 Limits random_limits(Random& random) {
   const auto bits = static_cast<uint16_t>(8 * sizeof(Lane));
   const auto low = static_cast<uint16_t>(random.below(bits / 2u)), odd = uint16_t{40000};
-  const Limits choices[] = {{0x1fffff, 5, low}, {0x1fffff, 0, 0},    {0x1fffff, low, bits},
-                            {0x3ff, 2, bits},   {0, 0, odd},         {0x3ff, 65535, 65535},
+  const Limits choices[] = {{0x1fffff, 5, low}, {0x1fffff, 0, 0},      {0x1fffff, low, bits},
+                            {0x3ff, 2, bits},   {0, 0, odd},           {0x3ff, 65535, 65535},
                             {0x3ff, odd, low},  {0xffffffff, low, low}};
   return choices[random.below(std::size(choices))];
 }
@@ -195,8 +196,8 @@ void check_tile(size_t count, size_t run_count, uint32_t longest_run, Random& ra
   for (const Kernel* kernel : usable()) {
     CAPTURE(std::string(kernel->name));
     std::vector<Candidate> found(count * query_count);
-    found.resize(call_tile<Lane>(*kernel, bucket.begin(), count, sketches.begin(),
-                                 limits.near_mask, runs, found.data()));
+    found.resize(call_tile<Lane>(*kernel, bucket.begin(), count, sketches.begin(), limits.near_mask,
+                                 runs, found.data()));
     CHECK(sorted(keys(found)) == keys(expected));
   }
 }
@@ -359,7 +360,8 @@ TEST_CASE("verify reports every match once, by its canonical band") {
 }
 
 TEST_CASE("verify with one band: every match is canonical") {
-  // Widths end at 32 bits, so a lone band covers the start of the code; distances still cover it all.
+  // Widths end at 32 bits, so a lone band covers the start of the code; distances still cover it
+  // all.
   Random random(17);
   for (int round = 0; round < 20; ++round) {
     check_verify<1>({32}, 3, random);

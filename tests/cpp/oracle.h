@@ -1,4 +1,5 @@
-// The answers by definition, one bit at a time. Everything else in the project only gets there faster.
+// The answers by definition, one bit at a time. Everything else in the project only gets there
+// faster.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +18,8 @@ inline unsigned distance(const uint64_t* a, const uint64_t* b, unsigned begin, u
 
 inline unsigned distance(uint64_t a, uint64_t b) { return distance(&a, &b, 0, 64); }
 
-// The band that reports a match: the last one at which the sum of distance - allowance over the bands
-// before it is largest.
+// The band that reports a match: the last one at which the sum of distance - allowance over the
+// bands before it is largest.
 template <class Chain>
 unsigned canonical_band(const uint64_t* query, const uint64_t* row, const Chain& chain) {
   unsigned canonical = 0;
