@@ -81,6 +81,30 @@ def test_the_codes_outlive_the_column(column: Any) -> None:
     np.testing.assert_array_equal(one, CODES)
 
 
+def test_the_codes_are_a_copy() -> None:
+    memory = CODES.copy()
+    column = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(32), len(memory), [None, pa.py_buffer(memory)]
+    )
+    got = as_codes(column, PDQ)
+    memory[:] = 0
+    np.testing.assert_array_equal(got, CODES)
+
+
+def test_nulls_that_are_not_counted() -> None:
+    """A producer may leave the count of nulls open, as -1."""
+
+    class Column:
+        def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
+            schema, array = pa.array([RAW[0], None], pa.binary(32)).__arrow_c_array__()
+            address = arrow._capsule_pointer(array, b"arrow_array")
+            arrow._Array.from_address(address).null_count = -1
+            return schema, array
+
+    with pytest.raises(ValueError, match=r"^row 1: the code is null"):
+        as_codes(Column(), PDQ)
+
+
 def test_memory_is_given_back(column: Any) -> None:
     """Every struct is released, whether reading goes well or stops at a bad row."""
     before = pa.total_allocated_bytes()

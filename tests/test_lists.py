@@ -190,6 +190,21 @@ def test_bad_csv_rows(path: Path, line: str | bytes, reason: str) -> None:
     assert faults[0].startswith(f"{path}:3: ") and rows == [0, 1 + len(faults)]
 
 
+def test_lines_are_counted_past_one_that_is_not_utf8(path: Path) -> None:
+    content = b"hash,n\n\xff\n\xff\n" + f"{HEX[0]},x\nbad,y\n".encode()
+    _, rows, _, faults = read(path, content, skip=True)
+    assert [fault.split(":")[1] for fault in faults] == ["2", "3", "5"]
+    assert rows == [2]
+
+
+def test_lines_are_counted_past_sound_blocks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "BLOCK_BYTES", 65 * 2)
+    content = "\n".join([*HEX[:4], "bad", HEX[4], "worse"])
+    _, rows, _, faults = read(path, content, skip=True)
+    assert [fault.split(":")[1] for fault in faults] == ["5", "7"]
+    assert rows == [0, 1, 2, 3, 5]
+
+
 def test_a_quote_that_is_never_closed(path: Path) -> None:
     content = f'hash,n\n{HEX[0]},x\n{HEX[1]},"y\n{HEX[2]},z\n'
     with pytest.raises(ListError, match=":3: not valid CSV"):

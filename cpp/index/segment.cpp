@@ -245,8 +245,10 @@ QueryPlan make_query_plan(const Layout& layout, uint64_t rows, std::vector<int> 
     plan.chain.at[band] = b.at;
     plan.chain.width[band] = b.width;
     plan.chain.allowance[band] = static_cast<uint16_t>(radius[band] + 1);
-    plan.expected_postings += static_cast<double>(cost::ball_size(b.width, radius[band])) *
-                              std::ldexp(static_cast<double>(rows), -b.width);
+    const uint64_t ball = cost::ball_size(b.width, radius[band]);
+    plan.probes += ball;
+    plan.expected_postings +=
+        static_cast<double>(ball) * std::ldexp(static_cast<double>(rows), -b.width);
   }
   plan.radius = std::move(radius);
   return plan;

@@ -30,7 +30,8 @@ struct QueryPlan {
   bool scan = true;
   std::vector<int> radius;
   kernel::Chain chain{};
-  double expected_postings = 0;  // a query's, were the codes random
+  size_t probes = 0;             // of one query
+  double expected_postings = 0;  // of one query, were the codes random
 };
 
 class Segment {

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
+#include <span>
 
 #include "base/parallel.h"
 #include "index/active_kernel.h"
@@ -88,12 +88,42 @@ class Block {
     }
   }
 
+  // A neighbour of a bucket, and the limits for queries of its value.
+  struct Step {
+    uint32_t mask;
+    uint16_t near_limit;
+    uint16_t limit;
+  };
+
+  std::vector<Step> steps_of(unsigned band) const {
+    const Band& b = layout_.bands[band];
+    const unsigned next = band + 1 == layout_.band_count() ? 0 : band + 1;
+    const unsigned after = next + 1 == layout_.band_count() ? 0 : next + 1;
+    const auto& allowance = plan_.chain.allowance;
+    const unsigned near = allowance[band] + allowance[next] - 1U;
+    const unsigned all = layout_.sketch_bits == 16 ? near : near + allowance[after];
+    Step step{0, static_cast<uint16_t>(std::min(near, r_)),
+              static_cast<uint16_t>(std::min(all, r_))};
+    std::vector<Step> steps;
+    for (int k = 0; k <= plan_.radius[band]; ++k, --step.near_limit, --step.limit) {
+      const auto& masks = masks_of_weight(static_cast<unsigned>(k));
+      const size_t count = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
+      for (size_t i = 0; i < count; ++i) {
+        step.mask = masks[i];
+        steps.push_back(step);
+      }
+    }
+    return steps;
+  }
+
   void walk(unsigned band, size_t stretch, unsigned worker) {
     const size_t buckets = size_t{1} << layout_.bands[band].width;
     const uint32_t* bounds = segment_.buckets(band);
     const double usual = std::ldexp(static_cast<double>(segment_.rows()), -layout_.bands[band].width);
     const double heavy = 16 * usual + 64;
-    Scratch& scratch = scratch_[worker];
+    const std::vector<Step> steps = steps_of(band);
+    Run* const runs = scratch_[worker].runs.at_least(steps.size());
+    std::vector<Run> bearable;
     const unsigned sketch_bytes = layout_.sketch_bits / 8;
     for (size_t bucket = buckets * stretch / kStretches;
          bucket < buckets * (stretch + 1) / kStretches; ++bucket) {
@@ -101,40 +131,31 @@ class Block {
       // The next buckets' sketches follow this one's.
       __builtin_prefetch(segment_.sketches(band) + size_t{bounds[bucket + 1]} * sketch_bytes + 1024);
       if (size == 0) continue;
-      list_runs(band, static_cast<uint32_t>(bucket), scratch.runs);
-      if (scratch.runs.empty()) continue;
-      if (size > heavy) drop_burdened(band, size, scratch.runs);
-      meet(band, bounds[bucket], size, worker);
+      std::span<Run> met = {runs, list_runs(orders_[band], static_cast<uint32_t>(bucket), steps, runs)};
+      if (size > heavy) {
+        keep_bearable(band, size, met, bearable);
+        met = bearable;
+      }
+      if (!met.empty()) meet(band, bounds[bucket], size, met, worker);
     }
     verify(band, worker);
   }
 
-  void list_runs(unsigned band, uint32_t bucket, std::vector<Run>& runs) const {
-    const BandOrder& order = orders_[band];
-    const Band& b = layout_.bands[band];
-    const unsigned next = band + 1 == layout_.band_count() ? 0 : band + 1;
-    const unsigned after = next + 1 == layout_.band_count() ? 0 : next + 1;
-    const auto& allowance = plan_.chain.allowance;
-    const unsigned near = allowance[band] + allowance[next] - 1U;
-    const unsigned all = layout_.sketch_bits == 16 ? near : near + allowance[after];
-    Run run{0, 0, static_cast<uint16_t>(std::min(near, r_)),
-            static_cast<uint16_t>(std::min(all, r_))};
-    runs.clear();
-    for (int k = 0; k <= plan_.radius[band]; ++k, --run.near_limit, --run.limit) {
-      const auto& masks = masks_of_weight(static_cast<unsigned>(k));
-      const size_t count = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
-      for (size_t i = 0; i < count; ++i) {
-        const uint32_t* starts = order.starts.data() + (bucket ^ masks[i]);
-        run.begin = starts[0];
-        run.count = starts[1] - starts[0];
-        if (run.count != 0) runs.push_back(run);
-      }
+  static size_t list_runs(const BandOrder& order, uint32_t bucket, std::span<const Step> steps,
+                          Run* out) {
+    size_t count = 0;
+    for (const Step& step : steps) {
+      const uint32_t* starts = order.starts.data() + (bucket ^ step.mask);
+      out[count] = {starts[0], starts[1] - starts[0], step.near_limit, step.limit};
+      count += out[count].count != 0 ? 1 : 0;  // no branch: it would be a coin toss
     }
+    return count;
   }
 
-  // Charges a heavy bucket to its queries and keeps the runs of those that can still bear it.
-  void drop_burdened(unsigned band, uint32_t size, std::vector<Run>& runs) {
-    std::vector<Run> kept;
+  // Charges a heavy bucket to its queries, and lists those that can still bear it.
+  void keep_bearable(unsigned band, uint32_t size, std::span<const Run> runs,
+                     std::vector<Run>& kept) {
+    kept.clear();
     for (const Run& run : runs) {
       for (uint32_t slot = run.begin; slot < run.begin + run.count; ++slot) {
         auto& load = load_[orders_[band].queries[slot]];
@@ -143,12 +164,10 @@ class Block {
         kept.push_back({slot, 1, run.near_limit, run.limit});
       }
     }
-    runs = std::move(kept);
   }
 
   // One bucket against its runs, in tiles of a bounded number of candidates.
-  void meet(unsigned band, uint32_t posting, uint32_t size, unsigned worker) {
-    auto& runs = scratch_[worker].runs;
+  void meet(unsigned band, uint32_t posting, uint32_t size, std::span<Run> runs, unsigned worker) {
     const auto most_queries = static_cast<uint32_t>(std::max<size_t>(1, kTile / size));
     for (size_t first = 0; first < runs.size();) {
       uint32_t queries = 0;

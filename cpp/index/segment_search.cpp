@@ -69,32 +69,34 @@ class OneQuery {
 
   // Lists the buckets to look at, and returns how many postings they hold.
   double collect(const QueryPlan& plan) {
-    auto& probes = scratch_.probes;
-    probes.clear();
+    Probe* const first = scratch_.probes.at_least(plan.probes);
+    Probe* next = first;
     uint64_t postings = 0;
     for (unsigned band = 0; band < layout_.band_count(); ++band) {
       if (plan.radius[band] < 0) continue;
       const Band& b = layout_.bands[band];
       const uint32_t value = bits_at(query_, b.at, b.width);
       const uint32_t* buckets = segment_.buckets(band);
+      const std::byte* sketches = segment_.sketches(band);
       const unsigned sketch_bytes = layout_.sketch_bits / 8;
       Probe probe{};
       probe.tag = band;
       if (sketch_bytes != 0) set_sketch(plan, band, probe);
       for (int k = 0; k <= plan.radius[band]; ++k, --probe.near_limit, --probe.limit) {
-        const auto& masks = masks_of_weight(static_cast<unsigned>(k));
-        const size_t in_band = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
-        for (size_t i = 0; i < in_band; ++i) {
+        const uint32_t* masks = masks_of_weight(static_cast<unsigned>(k)).data();
+        const size_t count = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
+        for (size_t i = 0; i < count; ++i) {
           const uint32_t* bounds = buckets + (value ^ masks[i]);
           probe.posting = bounds[0];
           probe.count = bounds[1] - bounds[0];
-          if (probe.count == 0) continue;
-          probe.sketches = segment_.sketches(band) + size_t{probe.posting} * sketch_bytes;
+          probe.sketches = sketches + size_t{probe.posting} * sketch_bytes;
           postings += probe.count;
-          probes.push_back(probe);
+          *next = probe;
+          next += probe.count != 0 ? 1 : 0;  // no branch: which buckets are empty is unpredictable
         }
       }
     }
+    probes_ = {first, next};
     return static_cast<double>(postings);
   }
 
@@ -155,7 +157,7 @@ class OneQuery {
     const double sparse = cost::candidate_ns(segment_.rows(), layout_.bits);
     const size_t before = out_.size();
     double spent = 0;
-    auto& probes = scratch_.probes;
+    const auto probes = probes_;
     for (size_t first = 0; first < probes.size();) {
       uint32_t postings = 0;
       size_t last = first;
@@ -233,6 +235,7 @@ class OneQuery {
   const uint32_t r_;
   Scratch& scratch_;
   std::vector<Hit>& out_;
+  std::span<Probe> probes_;
 };
 
 }  // namespace

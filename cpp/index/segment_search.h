@@ -33,9 +33,9 @@ class Room {
 
 // Arrays that searches reuse; one a thread.
 struct Scratch {
-  std::vector<kernel::Probe> probes;
-  std::vector<kernel::Run> runs;
   std::vector<kernel::Pair> pairs;
+  Room<kernel::Probe> probes;
+  Room<kernel::Run> runs;
   Room<kernel::Candidate> candidates;
   Room<kernel::Hit> hits;
 };
