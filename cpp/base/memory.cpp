@@ -47,11 +47,13 @@ Region Region::anonymous(size_t size_bytes) {
 }
 
 Region Region::file(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Opening a pipe would otherwise wait for its writer.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) throw IoError(errno, path);
   struct stat status {};
-  if (fstat(fd, &status) != 0 || S_ISDIR(status.st_mode)) {
-    const int error = S_ISDIR(status.st_mode) ? EISDIR : errno;
+  const bool known = fstat(fd, &status) == 0;
+  if (!known || !S_ISREG(status.st_mode)) {
+    const int error = !known ? errno : S_ISDIR(status.st_mode) ? EISDIR : ENODEV;
     close(fd);
     throw IoError(error, path);
   }

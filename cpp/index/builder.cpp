@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/packed.h"
 #include "base/parallel.h"
+#include "index/clumps.h"
 #include "index/code.h"
 #include "index/format.h"
 #include "index/layout.h"
@@ -71,9 +72,14 @@ class Builder {
   Region build() {
     sort_rows();
     fold_repeats();
+    clumps_ = find_clumps(layout_, static_cast<uint32_t>(firsts_.size()),
+                          [&](uint32_t row, uint64_t* out) { copy_code(rows_[firsts_[row]], out); },
+                          threads_);
     lay_out();
     write_rows();
     rows_ = {};  // the bands read the codes from the image: give the memory back first
+    firsts_ = {};
+    clumps_.of_row = {};
     parallel_for(layout_.bands.size(), threads_,
                  [&](size_t band, unsigned) { write_band(static_cast<unsigned>(band)); });
     seal();
@@ -132,10 +138,16 @@ class Builder {
   }
 
   void fold_repeats() {
-    distinct_ = 0;
+    firsts_.reserve(n_);
     for (size_t i = 0; i < n_; ++i) {
-      distinct_ += i == 0 || !rows_[i].same_code(rows_[i - 1]) ? 1 : 0;
+      if (i == 0 || !rows_[i].same_code(rows_[i - 1])) firsts_.push_back(static_cast<uint32_t>(i));
     }
+    distinct_ = firsts_.size();
+  }
+
+  void copy_code(const Row<Words>& row, uint64_t* out) const {
+    std::memcpy(out, row.word, sizeof row.word);
+    out[0] = std::rotl(row.word[0], static_cast<int>(turn_));
   }
 
   void lay_out() {
@@ -147,6 +159,8 @@ class Builder {
     std::ranges::copy(in_.hash_type.substr(0, header.hash_type.size() - 1), header.hash_type.begin());
     header.entries = n_;
     header.distinct = distinct_;
+    header.clump_count = static_cast<uint32_t>(clumps_.count());
+    header.banded = distinct_ - std::accumulate(clumps_.rows.begin(), clumps_.rows.end(), uint64_t{0});
     const auto [least, largest] = n_ == 0 ? std::pair<uint64_t, uint64_t>{0, 0} : id_range();
     header.id_base = least;
     header.id_bytes = static_cast<uint8_t>(packed_width(largest - least));
@@ -174,31 +188,59 @@ class Builder {
     return nullptr;
   }
 
-  // Codes, starts, ids and the entries by id, from the sorted rows.
+  // Codes, starts, ids and the entries by id. Rows of bands come first, in sorted order, then those
+  // of each clump.
   void write_rows() {
     auto* codes = reinterpret_cast<uint64_t*>(section(Kind::kCodes));
     std::byte* starts = section(Kind::kStarts);
+    const std::vector<uint64_t> sorted_ids = ascending_ids();
+    const std::span<const uint64_t> id_of_rank = sorted_ids.empty() ? in_.ids : sorted_ids;
     std::byte* ids = section(Kind::kIds);
     std::byte* by_id = section(Kind::kById);
-    std::vector<uint64_t> sorted_ids;
-    if (!std::ranges::is_sorted(in_.ids)) {
-      sorted_ids.assign(in_.ids.begin(), in_.ids.end());
-      std::ranges::sort(sorted_ids);
-    }
-    const std::span<const uint64_t> id_of_rank = sorted_ids.empty() ? in_.ids : sorted_ids;
     size_t row = 0;
-    for (size_t entry = 0; entry < n_; ++entry) {
-      const Row<Words>& from = rows_[entry];
-      if (entry == 0 || !from.same_code(rows_[entry - 1])) {
-        std::memcpy(codes + row * Words, from.word, sizeof from.word);
-        codes[row * Words] = std::rotl(from.word[0], static_cast<int>(turn_));
-        if (starts != nullptr) packed_store(starts, header_.entry_bytes, row, entry);
-        ++row;
+    size_t entry = 0;
+    const auto write_row = [&](size_t from) {
+      const size_t first = firsts_[from];
+      const size_t last = from + 1 < distinct_ ? firsts_[from + 1] : n_;
+      copy_code(rows_[first], codes + row * Words);
+      if (starts != nullptr) packed_store(starts, header_.entry_bytes, row, entry);
+      ++row;
+      for (size_t i = first; i < last; ++i, ++entry) {
+        const uint32_t rank = rows_[i].rank;
+        packed_store(ids, header_.id_bytes, entry, id_of_rank[rank] - header_.id_base);
+        packed_store(by_id, header_.entry_bytes, rank, entry);
       }
-      packed_store(ids, header_.id_bytes, entry, id_of_rank[from.rank] - header_.id_base);
-      packed_store(by_id, header_.entry_bytes, from.rank, entry);
+    };
+    std::vector<std::vector<uint32_t>> members(clumps_.count());
+    for (size_t from = 0; from < distinct_; ++from) {
+      const uint16_t clump = clumps_.of_row.empty() ? kNoClump : clumps_.of_row[from];
+      if (clump == kNoClump) {
+        write_row(from);
+      } else {
+        members[clump].push_back(static_cast<uint32_t>(from));
+      }
     }
+    write_clumps(static_cast<uint32_t>(row));
+    for (const auto& rows : members) std::ranges::for_each(rows, write_row);
     if (starts != nullptr) packed_store(starts, header_.entry_bytes, row, n_);
+  }
+
+  // Empty when the ids given are in order.
+  std::vector<uint64_t> ascending_ids() const {
+    if (std::ranges::is_sorted(in_.ids)) return {};
+    std::vector<uint64_t> sorted(in_.ids.begin(), in_.ids.end());
+    std::ranges::sort(sorted);
+    return sorted;
+  }
+
+  void write_clumps(uint32_t first_row) {
+    if (clumps_.count() == 0) return;
+    std::memcpy(section(Kind::kCentres), clumps_.centres.data(), clumps_.centres.size() * sizeof(uint64_t));
+    auto* out = reinterpret_cast<format::Clump*>(section(Kind::kClumps));
+    for (size_t clump = 0; clump < clumps_.count(); ++clump) {
+      out[clump] = {first_row, clumps_.rows[clump], clumps_.radius[clump], 0};
+      first_row += clumps_.rows[clump];
+    }
   }
 
   void write_band(unsigned band) {
@@ -206,7 +248,7 @@ class Builder {
     auto* buckets = reinterpret_cast<uint32_t*>(section(Kind::kBuckets, band));
     const BandCutter cut(layout_, band);
     const size_t count = size_t{1} << cut.width;
-    for (size_t row = 0; row < distinct_; ++row) ++buckets[cut.value(codes + row * Words) + 1];
+    for (size_t row = 0; row < header_.banded; ++row) ++buckets[cut.value(codes + row * Words) + 1];
     for (size_t bucket = 0; bucket < count; ++bucket) buckets[bucket + 1] += buckets[bucket];
     if (layout_.sketch_bits == 16) write_postings<uint16_t>(band, cut, buckets);
     if (layout_.sketch_bits == 32) write_postings<uint32_t>(band, cut, buckets);
@@ -219,7 +261,7 @@ class Builder {
     std::byte* positions = band == 0 ? nullptr : section(Kind::kPositions, band);
     const unsigned position_bytes = header_.position_bytes;
     std::vector<uint32_t> next(buckets, buckets + (size_t{1} << cut.width));
-    for (size_t row = 0; row < distinct_; ++row) {
+    for (size_t row = 0; row < header_.banded; ++row) {
       const uint64_t* code = codes + row * Words;
       const size_t at = next[cut.value(code)]++;
       sketches[at] = static_cast<Sketch>(cut.sketch(code));
@@ -251,8 +293,10 @@ class Builder {
   unsigned threads_;
   Layout layout_;
   unsigned turn_;
-  HugeArray<Row<Words>> rows_;
+  HugeArray<Row<Words>> rows_;     // sorted by code, then by id
+  std::vector<uint32_t> firsts_;   // where in rows_ each distinct code begins
   size_t distinct_ = 0;
+  ClumpPlan clumps_;
   Header header_{};
   Region image_;
 };

@@ -27,6 +27,10 @@ std::vector<std::pair<Kind, uint32_t>> expected_sections(const Header& header) {
   if (header.distinct != header.entries) kinds.push_back({Kind::kStarts, 0});
   kinds.push_back({Kind::kIds, 0});
   kinds.push_back({Kind::kById, 0});
+  if (header.clump_count > 0) {
+    kinds.push_back({Kind::kCentres, 0});
+    kinds.push_back({Kind::kClumps, 0});
+  }
   for (uint32_t band = 0; band < header.band_count; ++band) {
     kinds.push_back({Kind::kBuckets, band});
     if (header.sketch_bits != 0) kinds.push_back({Kind::kSketches, band});
@@ -45,12 +49,16 @@ uint64_t expected_bytes(const Header& header, Kind kind, uint32_t band) {
       return header.entries * header.id_bytes;
     case Kind::kById:
       return header.entries * header.entry_bytes;
+    case Kind::kCentres:
+      return header.clump_count * words_of(header.bits) * sizeof(uint64_t);
+    case Kind::kClumps:
+      return header.clump_count * sizeof(Clump);
     case Kind::kBuckets:
       return ((uint64_t{1} << header.bands[band].width) + 1) * sizeof(uint32_t);
     case Kind::kSketches:
-      return header.distinct * (header.sketch_bits / 8);
+      return header.banded * (header.sketch_bits / 8);
     case Kind::kPositions:
-      return header.distinct * header.position_bytes;
+      return header.banded * header.position_bytes;
   }
   return 0;
 }
@@ -78,6 +86,9 @@ void validate_counts(const Header& header, const std::string& name) {
   require(header.distinct <= header.entries && header.entries <= UINT32_MAX &&
               (header.entries == 0) == (header.distinct == 0),
           name, "the number of codes is impossible");
+  require(header.banded <= header.distinct && (header.banded == header.distinct) == (header.clump_count == 0) &&
+              header.clump_count <= header.distinct && (header.clump_count == 0 || header.band_count > 1),
+          name, "the number of clumps is impossible");
   require(header.id_bytes >= 1 && header.id_bytes <= 8 &&
               header.entry_bytes == packed_width(header.entries) &&
               header.position_bytes == packed_width(header.distinct),
@@ -107,6 +118,10 @@ std::string section_name(uint32_t kind, uint32_t band) {
       return "ids";
     case Kind::kById:
       return "entries by id";
+    case Kind::kCentres:
+      return "centres";
+    case Kind::kClumps:
+      return "clumps";
     case Kind::kBuckets:
       return "buckets" + of_band;
     case Kind::kSketches:

@@ -22,10 +22,12 @@ inline constexpr size_t kHeaderBytes = 4096;
 inline constexpr uint32_t kMaxSections = 104;
 
 enum class Kind : uint32_t {
-  kCodes = 1,      // distinct codes, in order of band 0
+  kCodes = 1,      // distinct codes: those in bands, in order of band 0, then clump by clump
   kStarts = 2,     // first entry of each code, and the end; absent where each code has one id
   kIds = 3,        // id of each entry, less id_base
   kById = 4,       // entries in order of id
+  kCentres = 8,    // centre of each clump; absent without clumps, as is kClumps
+  kClumps = 9,     // a Clump each
   kBuckets = 5,    // first posting of each bucket of a band, and the end
   kSketches = 6,   // sketch of each posting of a band
   kPositions = 7,  // row of each posting of a band; absent for band 0, whose posting k is row k
@@ -40,6 +42,14 @@ struct Section {
   uint32_t reserved;
 };
 static_assert(sizeof(Section) == 32);
+
+struct Clump {
+  uint32_t first_row;
+  uint32_t rows;
+  uint32_t radius;  // no row of it is farther from the centre
+  uint32_t reserved;
+};
+static_assert(sizeof(Clump) == 16);
 
 struct BandEntry {
   uint16_t at;
@@ -64,14 +74,15 @@ struct Header {
   uint8_t sketch_bits;
   uint32_t band_count;
   uint32_t section_count;
-  uint32_t reserved;
+  uint32_t clump_count;
+  uint64_t banded;  // rows that the bands list: the first ones
   std::array<BandEntry, 32> bands;
   std::array<Section, kMaxSections> sections;
-  std::array<uint8_t, 544> zeros;
+  std::array<uint8_t, 536> zeros;
 };
 static_assert(std::is_trivially_copyable_v<Header>);
 static_assert(offsetof(Header, bits) == 32 && offsetof(Header, entries) == 56);
-static_assert(offsetof(Header, bands) == 96 && offsetof(Header, sections) == 224);
+static_assert(offsetof(Header, bands) == 104 && offsetof(Header, sections) == 232);
 static_assert(sizeof(Header) == kHeaderBytes);
 
 // Stands in the 64 bytes before each section, so that a section in another's place is noticed

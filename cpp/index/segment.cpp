@@ -75,13 +75,16 @@ Segment::Segment(Region image, std::string name)
       words_(words_of(header_->bits)),
       bands_(header_->band_count) {
   map_sections();
+  for (const format::Clump& clump : clumps()) {
+    largest_radius_ = std::max(largest_radius_, clump.radius);
+  }
 }
 
 Segment::~Segment() {
   for (auto& plan : plans_) delete plan.load();
 }
 
-void Segment::damaged(const char* what) const {
+void Segment::damaged(const std::string& what) const {
   throw FormatError(name_ + ": " + what + "; run `hashmatch check`, and build it again from its list");
 }
 
@@ -101,6 +104,12 @@ void Segment::map_sections() {
         break;
       case Kind::kById:
         by_id_ = PackedView(bytes, header_->entry_bytes);
+        break;
+      case Kind::kCentres:
+        centres_ = reinterpret_cast<const uint64_t*>(bytes);
+        break;
+      case Kind::kClumps:
+        clumps_ = reinterpret_cast<const format::Clump*>(bytes);
         break;
       case Kind::kBuckets:
         bands_[section.band].buckets = reinterpret_cast<const uint32_t*>(bytes);
@@ -125,20 +134,33 @@ void Segment::verify_structure() const {
     if (prologue.magic != format::kMagic || prologue.file_id != header_->file_id ||
         prologue.prologue_crc != format::prologue_crc(prologue) ||
         std::memcmp(&prologue.section, &section, sizeof section) != 0) {
-      damaged(("the " + format::section_name(section.kind, section.band) +
-               " section is not the one its header lists")
-                  .c_str());
+      damaged("the " + format::section_name(section.kind, section.band) +
+              " section is not the one its header lists");
     }
   }
+  verify_clumps();
+  verify_bands();
+}
+
+void Segment::verify_clumps() const {
+  uint64_t next = banded_rows();
+  for (const format::Clump& clump : clumps()) {
+    if (clump.first_row != next || clump.radius > bits()) damaged("the clumps are out of order");
+    next += clump.rows;
+  }
+  if (next != rows()) damaged("the clumps do not hold the rows that the bands leave out");
+}
+
+void Segment::verify_bands() const {
   for (unsigned band = 0; band < layout_.band_count(); ++band) {
     const uint32_t* buckets = bands_[band].buckets;
     const size_t count = size_t{1} << layout_.bands[band].width;
-    bool ascending = buckets[0] == 0 && buckets[count] == rows();
+    bool ascending = buckets[0] == 0 && buckets[count] == banded_rows();
     for (size_t bucket = 0; bucket < count; ++bucket) {
       ascending &= buckets[bucket] <= buckets[bucket + 1];
     }
     if (!ascending) {
-      damaged(("the buckets of band " + std::to_string(band) + " are out of order").c_str());
+      damaged("the buckets of band " + std::to_string(band) + " are out of order");
     }
   }
 }
@@ -148,10 +170,17 @@ void Segment::verify_checksums(const std::function<void(uint64_t, uint64_t)>& pr
   uint64_t done = 0;
   parallel_for(header_->section_count, 0, [&](size_t i, unsigned) {
     const format::Section& section = header_->sections[i];
-    if (crc32c({image_.bytes() + section.offset, section.size_bytes}) != section.crc) {
-      damaged(("the checksum of the " + format::section_name(section.kind, section.band) +
-               " section is wrong")
-                  .c_str());
+    const std::byte* bytes = image_.bytes() + section.offset;
+    if (crc32c({bytes, section.size_bytes}) != section.crc) {
+      damaged("the checksum of the " + format::section_name(section.kind, section.band) +
+              " section is wrong");
+    }
+    const std::byte* end = i + 1 < header_->section_count
+                               ? image_.bytes() + header_->sections[i + 1].offset - sizeof(format::Prologue)
+                               : image_.bytes() + header_->file_bytes;
+    if (std::any_of(bytes + section.size_bytes, end, [](std::byte b) { return b != std::byte{0}; })) {
+      damaged("the padding after the " + format::section_name(section.kind, section.band) +
+              " section is not zero");
     }
     const std::scoped_lock lock(mutex);
     done += section.size_bytes;
@@ -173,21 +202,29 @@ void Segment::verify_numbers() const {
       damaged("the entries by id are out of order");
     }
   }
+  for (size_t c = 0; c < clumps().size(); ++c) {
+    for (uint32_t k = 0; k < clumps_[c].rows; ++k) {
+      const uint64_t* member = code(clumps_[c].first_row + k);
+      int distance = 0;
+      for (unsigned w = 0; w < words_; ++w) distance += std::popcount(member[w] ^ centres_[c * words_ + w]);
+      if (distance > static_cast<int>(clumps_[c].radius)) damaged("a row is too far from its clump's centre");
+    }
+  }
   parallel_for(layout_.band_count(), 0, [&](size_t index, unsigned) {
     const auto band = static_cast<unsigned>(index);
     const BandCutter cut(layout_, band);
     for (uint32_t value = 0; value < uint32_t{1} << cut.width; ++value) {
       for (uint32_t k = bands_[band].buckets[value]; k < bands_[band].buckets[value + 1]; ++k) {
         const uint64_t row = band == 0 ? k : bands_[band].positions[k];
-        if (row >= rows() || cut.value(code(static_cast<uint32_t>(row))) != value) {
-          damaged(("a posting of band " + std::to_string(band) + " is in the wrong bucket").c_str());
+        if (row >= banded_rows() || cut.value(code(static_cast<uint32_t>(row))) != value) {
+          damaged("a posting of band " + std::to_string(band) + " is in the wrong bucket");
         }
         if (layout_.sketch_bits == 0) continue;
         uint32_t sketch = 0;
         const unsigned width = layout_.sketch_bits / 8;
         std::memcpy(&sketch, bands_[band].sketches + size_t{k} * width, width);
         if (sketch != cut.sketch(code(static_cast<uint32_t>(row)))) {
-          damaged(("a sketch of band " + std::to_string(band) + " is wrong").c_str());
+          damaged("a sketch of band " + std::to_string(band) + " is wrong");
         }
       }
     }
@@ -258,8 +295,8 @@ const QueryPlan& Segment::plan(uint32_t max_distance) const {
   auto& slot = plans_[max_distance];
   if (const QueryPlan* ready = slot.load(std::memory_order_acquire)) return *ready;
   auto made = std::make_unique<QueryPlan>();
-  if (auto uniform = plan_uniform(layout_, rows(), max_distance)) {
-    *made = make_query_plan(layout_, rows(), std::move(uniform->radius));
+  if (auto uniform = plan_uniform(layout_, banded_rows(), max_distance)) {
+    *made = make_query_plan(layout_, banded_rows(), std::move(uniform->radius));
   }
   const QueryPlan* expected = nullptr;
   if (slot.compare_exchange_strong(expected, made.get(), std::memory_order_acq_rel)) {

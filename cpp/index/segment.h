@@ -2,7 +2,8 @@
 //
 // Codes are stored once each (*rows*), in the order of their first band; the ids of a row are its
 // *entries*, consecutive and ascending. Each band lists all rows by its value: bucket v of band t
-// holds postings [buckets[v], buckets[v + 1]), each a sketch and a row number.
+// holds postings [buckets[v], buckets[v + 1]), each a sketch and a row number. The last rows may be
+// clumps (see clumps.h), which the bands leave out.
 //
 // Nothing changes after construction but a cache of plans, so any number of threads may search.
 #pragma once
@@ -57,6 +58,10 @@ class Segment {
   unsigned bits() const { return layout_.bits; }
   uint32_t rows() const { return static_cast<uint32_t>(header_->distinct); }
   uint32_t entries() const { return static_cast<uint32_t>(header_->entries); }
+  uint32_t banded_rows() const { return static_cast<uint32_t>(header_->banded); }
+  std::span<const format::Clump> clumps() const { return {clumps_, header_->clump_count}; }
+  const uint64_t* centres() const { return centres_; }
+  uint32_t largest_radius() const { return largest_radius_; }  // of a clump
   std::span<const std::byte> image() const { return {image_.bytes(), image_.size()}; }
 
   const uint64_t* codes() const { return codes_; }
@@ -80,7 +85,7 @@ class Segment {
   // Made at the first query at this distance, then kept.
   const QueryPlan& plan(uint32_t max_distance) const;
 
-  [[noreturn]] void damaged(const char* what) const;
+  [[noreturn]] void damaged(const std::string& what) const;
 
  private:
   struct BandArrays {
@@ -92,6 +97,8 @@ class Segment {
   Segment(Region image, std::string name);
   void map_sections();
   void verify_structure() const;
+  void verify_clumps() const;
+  void verify_bands() const;
   void verify_checksums(const std::function<void(uint64_t, uint64_t)>& progress) const;
   void verify_numbers() const;
 
@@ -102,6 +109,9 @@ class Segment {
   unsigned words_ = 0;
   const uint64_t* codes_ = nullptr;
   PackedView starts_, ids_, by_id_;
+  const uint64_t* centres_ = nullptr;
+  const format::Clump* clumps_ = nullptr;
+  uint32_t largest_radius_ = 0;
   std::vector<BandArrays> bands_;
   mutable std::array<std::atomic<const QueryPlan*>, 257> plans_{};
 };

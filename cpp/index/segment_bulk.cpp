@@ -61,10 +61,23 @@ class Block {
       const auto band = static_cast<unsigned>(task / kStretches);
       if (plan_.radius[band] >= 0) walk(band, task % kStretches, worker);
     });
+    search_clumps_in_steps();
     search_the_rest_alone(before);
   }
 
  private:
+  // What the bands leave out.
+  void search_clumps_in_steps() {
+    constexpr size_t kStep = 64;
+    if (segment_.clumps().empty()) return;
+    parallel_for((count_ + kStep - 1) / kStep, static_cast<unsigned>(out_.size()),
+                 [&](size_t task, unsigned worker) {
+                   const size_t first = task * kStep;
+                   search_clumps(segment_, queries_ + first * words_, std::min(kStep, count_ - first),
+                                 static_cast<uint32_t>(first), r_, scratch_[worker], out_[worker]);
+                 });
+  }
+
   static constexpr size_t kStretches = 32;  // a band's buckets are shared out in so many parts
   static constexpr size_t kVerifyAt = 1024;
   static constexpr size_t kTile = size_t{1} << 15;  // candidates of one kernel call at most
@@ -119,7 +132,7 @@ class Block {
   void walk(unsigned band, size_t stretch, unsigned worker) {
     const size_t buckets = size_t{1} << layout_.bands[band].width;
     const uint32_t* bounds = segment_.buckets(band);
-    const double usual = std::ldexp(static_cast<double>(segment_.rows()), -layout_.bands[band].width);
+    const double usual = std::ldexp(static_cast<double>(segment_.banded_rows()), -layout_.bands[band].width);
     const double heavy = 16 * usual + 64;
     const std::vector<Step> steps = steps_of(band);
     Run* const runs = scratch_[worker].runs.at_least(steps.size());
@@ -220,7 +233,7 @@ class Block {
     Scratch& scratch = scratch_[worker];
     for (kernel::Pair& pair : scratch.pairs) {
       const uint64_t row = band == 0 ? pair.row : segment_.positions(band)[pair.row];
-      if (row >= segment_.rows()) segment_.damaged("a posting names a row that is not there");
+      if (row >= segment_.banded_rows()) segment_.damaged("a posting names a row that is not there");
       pair.row = static_cast<uint32_t>(row);
       __builtin_prefetch(segment_.code(pair.row));
       __builtin_prefetch(queries_ + size_t{pair.query} * words_);
@@ -280,7 +293,7 @@ bool block_pays(const Segment& segment, const QueryPlan& plan, size_t queries) {
     const Band& b = segment.layout().bands[band];
     const auto ball = static_cast<double>(cost::ball_size(b.width, plan.radius[band]));
     walk += std::ldexp(ball, b.width) * kLookUpNs;
-    probes += ball * cost::probe_ns(segment.rows(), segment.layout(), b);
+    probes += ball * cost::probe_ns(segment.banded_rows(), segment.layout(), b);
   }
   return walk < 0.8 * probes * static_cast<double>(queries);
 }

@@ -49,20 +49,28 @@ class OneQuery {
   void run() {
     const QueryPlan& usual = segment_.plan(r_);
     if (usual.scan) return scan();
-    constexpr double kExcess = 2;
-    constexpr double kUnremarkable = 4096;
-    if (collect(usual) <= kExcess * usual.expected_postings + kUnremarkable) {
-      if (!probe(usual)) scan();
-      return;
+    if (!segment_.clumps().empty()) {
+      search_clumps(segment_, query_, 1, number_, r_, scratch_, out_);
     }
-    const auto radii = radii_for_buckets();
-    if (!radii) return scan();
-    const QueryPlan fitted = make_query_plan(layout_, segment_.rows(), *radii);
-    collect(fitted);
-    if (!probe(fitted)) scan();
+    if (!search_bands(usual)) {
+      scan_rows(query_, 1, number_, segment_.codes(), segment_.banded_rows(), 0, words_, r_, scratch_,
+                out_);
+    }
   }
 
  private:
+  // False, with nothing reported, where a scan is the better way.
+  bool search_bands(const QueryPlan& usual) {
+    constexpr double kExcess = 2;
+    constexpr double kUnremarkable = 4096;
+    if (collect(usual) <= kExcess * usual.expected_postings + kUnremarkable) return probe(usual);
+    const auto radii = radii_for_buckets();
+    if (!radii) return false;
+    const QueryPlan fitted = make_query_plan(layout_, segment_.banded_rows(), *radii);
+    collect(fitted);
+    return probe(fitted);
+  }
+
   void scan() {
     scan_rows(query_, 1, number_, segment_.codes(), segment_.rows(), 0, words_, r_, scratch_, out_);
   }
@@ -119,14 +127,14 @@ class OneQuery {
   std::optional<std::vector<int>> radii_for_buckets() const {
     constexpr uint64_t kMostProbes = 2000;  // a band: counting costs a look-up each
     const double posting = cost::posting_ns(layout_);
-    const double scan = cost::scan_ns(segment_.rows(), layout_.bits);
+    const double scan = cost::scan_ns(segment_.banded_rows(), layout_.bits);
     std::vector<std::array<double, kMaxRadius + 1>> price(layout_.band_count());
     for (unsigned band = 0; band < layout_.band_count(); ++band) {
       const Band& b = layout_.bands[band];
       const uint32_t value = bits_at(query_, b.at, b.width);
       const uint32_t* buckets = segment_.buckets(band);
-      const double probe = cost::probe_ns(segment_.rows(), layout_, b);
-      const double usual = std::ldexp(static_cast<double>(segment_.rows()), 2 - b.width);
+      const double probe = cost::probe_ns(segment_.banded_rows(), layout_, b);
+      const double usual = std::ldexp(static_cast<double>(segment_.banded_rows()), 2 - b.width);
       double total = 0;
       for (int k = 0; k <= kMaxRadius; ++k) {
         const uint64_t ball = cost::ball_size(b.width, k);
@@ -152,9 +160,9 @@ class OneQuery {
   // Filters and verifies the listed buckets, some at a time. False, with nothing reported, once that
   // has cost so much that a scan is the better end.
   bool probe(const QueryPlan& plan) {
-    const double budget = kPatience * cost::scan_ns(segment_.rows(), layout_.bits);
+    const double budget = kPatience * cost::scan_ns(segment_.banded_rows(), layout_.bits);
     const double posting = cost::posting_ns(layout_);
-    const double sparse = cost::candidate_ns(segment_.rows(), layout_.bits);
+    const double sparse = cost::candidate_ns(segment_.banded_rows(), layout_.bits);
     const size_t before = out_.size();
     double spent = 0;
     const auto probes = probes_;
@@ -213,7 +221,7 @@ class OneQuery {
     pairs.clear();
     for (const Candidate& c : candidates) {
       const uint64_t row = c.tag == 0 ? c.posting : segment_.positions(c.tag)[c.posting];
-      if (row >= segment_.rows()) segment_.damaged("a posting names a row that is not there");
+      if (row >= segment_.banded_rows()) segment_.damaged("a posting names a row that is not there");
       __builtin_prefetch(segment_.code(static_cast<uint32_t>(row)));
       pairs.push_back({0, static_cast<uint32_t>(row), c.tag});
     }
@@ -259,6 +267,24 @@ void scan_rows(const uint64_t* queries, size_t query_count, uint32_t first_query
                        hits[i].row + static_cast<uint32_t>(row) + first_row, hits[i].distance});
       }
     }
+  }
+}
+
+void search_clumps(const Segment& segment, const uint64_t* queries, size_t count,
+                   uint32_t first_query, uint32_t max_distance, Scratch& scratch,
+                   std::vector<Hit>& out) {
+  const unsigned words = words_of(segment.bits());
+  const auto clumps = segment.clumps();
+  auto& near = scratch.near_centres;
+  near.clear();
+  scan_rows(queries, count, 0, segment.centres(), clumps.size(), 0, words,
+            std::min(max_distance + segment.largest_radius(), segment.bits()), scratch, near);
+  for (const Hit& hit : near) {
+    const format::Clump& clump = clumps[hit.row];
+    if (hit.distance > max_distance + clump.radius) continue;
+    scan_rows(queries + size_t{hit.query} * words, 1, first_query + hit.query,
+              segment.code(clump.first_row), clump.rows, clump.first_row, words, max_distance,
+              scratch, out);
   }
 }
 

@@ -20,8 +20,9 @@ class Room {
  public:
   T* at_least(size_t count) {
     if (count > size_) {
-      size_ = std::max(count, 2 * size_);
-      values_ = std::make_unique_for_overwrite<T[]>(size_);
+      const size_t size = std::max(count, 2 * size_);
+      values_ = std::make_unique_for_overwrite<T[]>(size);  // throws before size_ says otherwise
+      size_ = size;
     }
     return values_.get();
   }
@@ -38,6 +39,7 @@ struct Scratch {
   Room<kernel::Run> runs;
   Room<kernel::Candidate> candidates;
   Room<kernel::Hit> hits;
+  std::vector<kernel::Hit> near_centres;
 };
 
 // Appends a hit for each row within max_distance, each once, in no order; hits name the query as
@@ -49,6 +51,12 @@ void search_one(const Segment& segment, const uint64_t* query, uint32_t number,
 // words followed by 64 readable bytes.
 void search_many(const Segment& segment, const uint64_t* queries, size_t count,
                  uint32_t max_distance, std::vector<std::vector<kernel::Hit>>& out);
+
+// The clumps' part of a search of queries [first_query, first_query + count): appends hits in the
+// same way.
+void search_clumps(const Segment& segment, const uint64_t* queries, size_t count,
+                   uint32_t first_query, uint32_t max_distance, Scratch& scratch,
+                   std::vector<kernel::Hit>& out);
 
 // Every query against every row, in tiles: appends hits as search_one does, numbering queries from
 // `first_query` and rows from `first_row`.

@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "index/cost.h"
 #include "index/segment_search.h"
+#include "search/order.h"
 
 namespace hashmatch {
 namespace {
@@ -17,15 +18,6 @@ constexpr size_t kBlock = size_t{1} << 17;
 
 // Fewer queries than this are searched one after the other on the caller's thread.
 constexpr size_t kFewQueries = 8;
-
-struct Found {
-  uint64_t id;
-  uint32_t query;
-  uint32_t distance;
-  bool operator<(const Found& other) const {
-    return distance != other.distance ? distance < other.distance : id < other.id;
-  }
-};
 
 void add_segment_hits(const SegmentPart& part, std::span<const Hit> hits, std::vector<Found>& out) {
   for (const Hit& hit : hits) {
@@ -47,6 +39,7 @@ struct Workspace {
   Scratch scratch;
   std::vector<Hit> hits;
   std::vector<Found> found;
+  std::vector<Found> spare;  // for sorting
 };
 
 Workspace& workspace() {
@@ -127,7 +120,8 @@ void gather(std::vector<std::vector<Found>> found, size_t count, uint64_t limit,
   parallel_for((count + kStep - 1) / kStep, grouped.size() < 100'000 ? 1 : threads,
                [&](size_t task, unsigned) {
                  for (size_t i = task * kStep; i < std::min((task + 1) * kStep, count); ++i) {
-                   std::sort(grouped.data() + starts[i], grouped.data() + starts[i + 1]);
+                   sort_found({grouped.data() + starts[i], starts[i + 1] - starts[i]},
+                              workspace().spare);
                  }
                });
   out.id.reserve(out.id.size() + grouped.size());
@@ -222,7 +216,7 @@ void nearest_one(const State& state, const uint64_t* query, uint64_t k, uint32_t
     if (distance == max_distance || space.found.size() >= k) break;
   }
   keep_nearest(space.found, k, max_distance);
-  std::sort(space.found.begin(), space.found.end());
+  sort_found(space.found, space.spare);
 }
 
 }  // namespace
@@ -251,7 +245,7 @@ Results search(const State& state, const std::byte* queries, size_t count,
     Workspace& space = workspace();
     for (size_t i = 0; i < block; ++i) {
       find_one(state, rows.data() + i * words_of(state.bits), options.max_distance, space);
-      std::sort(space.found.begin(), space.found.end());
+      sort_found(space.found, space.spare);
       append(space.found, options.limit, results);
     }
   });

@@ -1,0 +1,57 @@
+"""faiss behind the little that is compared: a range search whose distance is inclusive, as ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+import hashmatch
+
+Codes = NDArray[np.uint8]
+
+
+class Faiss:
+    """An index of faiss, on one thread."""
+
+    def __init__(self, index: Any, codes: Codes) -> None:
+        faiss.omp_set_num_threads(1)
+        self._index = index
+        index.add(codes)
+
+    def search(self, queries: Codes, max_distance: int) -> tuple[Any, Any, Any]:
+        found: tuple[Any, Any, Any] = self._index.range_search(queries, max_distance + 1)
+        return found
+
+
+def flat(codes: Codes) -> Faiss:
+    """The linear scan."""
+    return Faiss(faiss.IndexBinaryFlat(8 * codes.shape[1]), codes)
+
+
+def multi_hash(codes: Codes, tables: int, bits: int, flips: int) -> Faiss:
+    """Hash tables of so many bits, each probed within so many flips. Exact within a distance below
+    tables * (flips + 1).
+    """
+    index = faiss.IndexBinaryMultiHash(8 * codes.shape[1], tables, bits)
+    index.nflip = flips
+    return Faiss(index, codes)
+
+
+def assert_same(index: hashmatch.Index, peer: Faiss, queries: Codes, max_distance: int) -> None:
+    """Before a time means anything: both find the same, distances included."""
+    ours = index.search(queries, max_distance, threads=1)
+    offsets, distance, label = peer.search(queries, max_distance)
+    query = np.repeat(np.arange(len(queries)), np.diff(offsets.astype(np.int64)))
+    order = np.lexsort((label, distance, query))
+    same = (
+        np.array_equal(query[order], ours.query)
+        and np.array_equal(label[order].astype(np.uint64), ours.id)
+        and np.array_equal(distance[order].astype(np.uint16), ours.distance)
+    )
+    if not same:
+        raise AssertionError(f"faiss and hashmatch differ within {max_distance}")
+    if len(ours) == 0:
+        raise AssertionError("nothing matched: these queries compare nothing")

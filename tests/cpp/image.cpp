@@ -1,0 +1,207 @@
+#include "image.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <cstdlib>
+#include <map>
+
+#include "base/crc32c.h"
+#include "base/packed.h"
+#include "index/code.h"
+#include "index/format.h"
+
+namespace hashmatch::test {
+namespace {
+
+using format::Header;
+using format::Kind;
+using format::Section;
+using Code = std::array<uint64_t, 5>;  // a word more, as bits_at reads past the end
+
+// Codes in the builder's order, which turns the first word so that band 0 is its highest bits.
+struct TurnedOrder {
+  int turn;
+  bool operator()(const Code& a, const Code& b) const {
+    Code x = a, y = b;
+    x[0] = std::rotr(x[0], turn);
+    y[0] = std::rotr(y[0], turn);
+    return x < y;
+  }
+};
+
+class Writer {
+ public:
+  explicit Writer(Header& header) : header_(header) {
+    format::place_sections(header_);
+    image_ = Region::anonymous(header_.file_bytes);
+  }
+
+  void put(Kind kind, unsigned band, unsigned width, const std::vector<uint64_t>& values) {
+    for (size_t i = 0; i < values.size(); ++i) packed_store(at(kind, band), width, i, values[i]);
+  }
+
+  Region finish() {
+    std::memcpy(image_.bytes(), &header_, sizeof header_);
+    reseal({image_.bytes(), image_.size()});
+    return std::move(image_);
+  }
+
+ private:
+  std::byte* at(Kind kind, unsigned band) {
+    for (const Section& section : header_.sections) {
+      if (section.kind == static_cast<uint32_t>(kind) && section.band == band) {
+        return image_.bytes() + section.offset;
+      }
+    }
+    std::abort();
+  }
+
+  Header& header_;
+  Region image_;
+};
+
+}  // namespace
+
+Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint64_t> ids,
+                   int max_distance, const std::string& hash_type) {
+  const unsigned words = words_of(layout.bits);
+  std::map<Code, std::vector<uint64_t>, TurnedOrder> ids_of(
+      TurnedOrder{layout.bands.empty() ? 16 : layout.bands[0].width});
+  for (size_t i = 0; i < ids.size(); ++i) {
+    Code code{};
+    std::memcpy(code.data(), rows.row(i), rows.bits() / 8);
+    ids_of[code].push_back(ids[i]);
+  }
+  Header header{};
+  header.magic = format::kMagic;
+  header.version = format::kVersion;
+  header.bits = layout.bits;
+  header.max_distance = max_distance;
+  std::ranges::copy(hash_type, header.hash_type.begin());
+  header.entries = ids.size();
+  header.distinct = ids_of.size();
+  header.id_base = ids.empty() ? 0 : *std::ranges::min_element(ids);
+  header.id_bytes = static_cast<uint8_t>(
+      ids.empty() ? 1 : packed_width(*std::ranges::max_element(ids) - header.id_base));
+  header.entry_bytes = static_cast<uint8_t>(packed_width(header.entries));
+  header.position_bytes = static_cast<uint8_t>(packed_width(header.distinct));
+  header.sketch_bits = static_cast<uint8_t>(layout.sketch_bits);
+  header.band_count = layout.band_count();
+  for (size_t band = 0; band < layout.bands.size(); ++band) {
+    header.bands[band] = {layout.bands[band].at, layout.bands[band].width};
+  }
+  Writer writer(header);
+
+  std::vector<uint64_t> codes, starts, offsets;
+  std::vector<std::pair<uint64_t, uint64_t>> entry_of;
+  for (auto& [code, own] : ids_of) {
+    codes.insert(codes.end(), code.begin(), code.begin() + words);
+    starts.push_back(offsets.size());
+    std::ranges::sort(own);
+    for (const uint64_t id : own) {
+      entry_of.emplace_back(id, offsets.size());
+      offsets.push_back(id - header.id_base);
+    }
+  }
+  starts.push_back(offsets.size());
+  std::ranges::sort(entry_of);
+  std::vector<uint64_t> by_id;
+  for (const auto& [id, entry] : entry_of) by_id.push_back(entry);
+  writer.put(Kind::kCodes, 0, 8, codes);
+  if (header.distinct != header.entries) writer.put(Kind::kStarts, 0, header.entry_bytes, starts);
+  writer.put(Kind::kIds, 0, header.id_bytes, offsets);
+  writer.put(Kind::kById, 0, header.entry_bytes, by_id);
+
+  for (unsigned band = 0; band < layout.band_count(); ++band) {
+    const BandCutter cut(layout, band);
+    std::vector<std::vector<uint64_t>> rows_by_value(size_t{1} << cut.width);
+    std::vector<const Code*> code_of;
+    for (const auto& [code, own] : ids_of) {
+      rows_by_value[cut.value(code.data())].push_back(code_of.size());
+      code_of.push_back(&code);
+    }
+    std::vector<uint64_t> buckets, sketches, positions;
+    for (const auto& bucket : rows_by_value) {
+      buckets.push_back(positions.size());
+      for (const uint64_t row : bucket) {
+        positions.push_back(row);
+        if (layout.sketch_bits != 0) sketches.push_back(cut.sketch(code_of[row]->data()));
+      }
+    }
+    buckets.push_back(positions.size());
+    writer.put(Kind::kBuckets, band, 4, buckets);
+    if (layout.sketch_bits != 0) writer.put(Kind::kSketches, band, layout.sketch_bits / 8, sketches);
+    if (band != 0) writer.put(Kind::kPositions, band, header.position_bytes, positions);
+  }
+  return writer.finish();
+}
+
+std::shared_ptr<const Segment> naive_segment(const Layout& layout, const Rows& rows,
+                                             std::span<const uint64_t> ids) {
+  return Segment::from_image(naive_image(layout, rows, ids));
+}
+
+void reseal(std::span<std::byte> image) {
+  Header header;
+  std::memcpy(&header, image.data(), sizeof header);
+  for (uint32_t i = 0; i < header.section_count; ++i) {
+    Section& section = header.sections[i];
+    section.crc = crc32c(image.subspan(section.offset, section.size_bytes));
+  }
+  header.file_id = crc32c(std::as_bytes(std::span(header.sections)));
+  for (uint32_t i = 0; i < header.section_count; ++i) {
+    format::Prologue prologue{format::kMagic, header.file_id, header.sections[i], 0, {}};
+    prologue.prologue_crc = format::prologue_crc(prologue);
+    std::memcpy(image.data() + header.sections[i].offset - sizeof prologue, &prologue,
+                sizeof prologue);
+  }
+  header.header_crc = format::header_crc(header);
+  std::memcpy(image.data(), &header, sizeof header);
+}
+
+State state_of(std::shared_ptr<const Segment> segment) {
+  State state;
+  state.bits = segment->bits();
+  state.segments.push_back({std::move(segment), nullptr});
+  return state;
+}
+
+Layout layout_with(unsigned bits, unsigned sketch_bits, const std::vector<unsigned>& widths) {
+  Layout layout{bits, sketch_bits, {}};
+  unsigned at = 0;
+  for (const unsigned width : widths) {
+    layout.bands.push_back({static_cast<uint16_t>(at), static_cast<uint16_t>(width)});
+    at += width;
+  }
+  return layout;
+}
+
+std::vector<Layout> layouts_of(unsigned bits, Random& random) {
+  std::vector<Layout> layouts = {{bits, 0, {}}};
+  for (const unsigned width : {1U, 9U, 14U}) layouts.push_back(layout_with(bits, 0, {width}));
+  for (const unsigned sketch : {16U, 32U}) {
+    const unsigned fewest = (bits + 12) / 13;
+    for (const unsigned count : {fewest, fewest + 3, 32U}) {
+      layouts.push_back({bits, sketch, even_bands(bits, count)});
+    }
+    // Uneven: a band may be as narrow as a bit, so that a sketch reaches past the next two.
+    std::vector<unsigned> widths(32, bits / 32);
+    for (unsigned i = 0; i < 300; ++i) {
+      unsigned &from = widths[random() % 32], &to = widths[random() % 32];
+      if (from > 1 && to < 13) --from, ++to;
+    }
+    layouts.push_back(layout_with(bits, sketch, widths));
+  }
+  return layouts;
+}
+
+std::string name_of(const Layout& layout) {
+  std::string name = std::to_string(layout.bits) + " bits, sketch " +
+                     std::to_string(layout.sketch_bits) + ", bands";
+  for (const Band& band : layout.bands) name.append(" ").append(std::to_string(band.width));
+  return name;
+}
+
+}  // namespace hashmatch::test

@@ -1,0 +1,275 @@
+// Index against a map of id to code: adding, removing, folding, saving, and every refusal.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "image.h"
+#include "rows.h"
+#include "scratch_folder.h"
+#include "search/index.h"
+
+using namespace hashmatch;
+using namespace hashmatch::test;
+
+namespace {
+
+// An index and what it must hold.
+struct Pair {
+  explicit Pair(unsigned width, int max_distance = 8) : index(width, max_distance, "t"), bits(width) {}
+
+  void add(const Rows& rows, const std::vector<uint64_t>& ids) {
+    index.add(rows.bytes(), ids, 2);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      held[ids[i]].assign(rows.row(i), rows.row(i) + bits / 8);
+    }
+  }
+
+  void remove(const std::vector<uint64_t>& ids) {
+    index.remove(ids);
+    for (const uint64_t id : ids) held.erase(id);
+  }
+
+  void check(const Index& of, Random& random) const {
+    Rows rows(bits);
+    std::vector<uint64_t> ids;
+    for (const auto& [id, code] : held) {
+      rows.append(code.data());
+      ids.push_back(id);
+    }
+    CHECK(of.size() == ids.size());
+    CHECK(of.ids() == ids);
+    Rows codes(bits, ids.size());
+    of.codes(ids, codes.row(0));
+    CHECK(std::ranges::equal(codes.bytes(), rows.bytes()));
+    const std::vector<unsigned> radii = {0, 3, 8, 20};
+    const Rows queries = planted_queries(rows, radii, 12, random);
+    const auto rankings = rank(rows, ids, queries);
+    for (const unsigned radius : radii) {
+      const SearchOptions options{radius, 0, 2, {}};
+      const auto* bytes = queries.bytes().data();
+      CHECK(difference(search(*of.state(), bytes, queries.size(), options), rankings, radius) == "");
+      const Results first = search(*of.state(), bytes, 1, options);
+      CHECK(difference(first, std::span(rankings).first(1), radius) == "");
+      CHECK(difference(nearest(*of.state(), bytes, queries.size(), 5, options), rankings, radius,
+                       5) == "");
+    }
+  }
+
+  void check(Random& random) const { check(index, random); }
+
+  Index index;
+  unsigned bits;
+  std::map<uint64_t, std::vector<std::byte>> held;
+};
+
+void wait_for_folding(const Index& index) {
+  for (int i = 0; i < 600 && (index.state()->chunk_rows() >= 16384 ||
+                              index.state()->segments.size() > 5);
+       ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("engine");
+
+TEST_CASE("an empty index") {
+  for (const unsigned bits : kWidths) {
+    Random random(41);
+    Pair pair(bits);
+    pair.check(random);
+    pair.add(Rows(bits), {});
+    pair.remove({});
+    pair.index.compact(1);
+    pair.check(random);
+    CHECK(!pair.index.contains(0));
+    CHECK(pair.index.size_bytes() == 0);
+    CHECK(pair.index.state()->segments.empty());
+  }
+}
+
+TEST_CASE("random changes of every size") {
+  for (const unsigned bits : kWidths) {
+    Random random(bits);
+    Pair pair(bits);
+    for (int round = 0; round < 40; ++round) {
+      const size_t count = random() % 4 == 0 ? random() % 3000 : random() % 5;
+      const Rows rows = rows_of_kind(kKinds[random() % 7], bits, count, random);
+      auto ids = scattered(count, random);
+      std::erase_if(ids, [&](uint64_t id) { return pair.held.contains(id); });
+      Rows kept(bits);
+      for (size_t i = 0; i < ids.size(); ++i) kept.append(rows.row(i));
+      pair.add(kept, ids);
+      std::vector<uint64_t> gone;
+      for (const auto& [id, code] : pair.held) {
+        if (random() % 5 == 0) gone.push_back(id);
+      }
+      std::ranges::shuffle(gone, random);
+      pair.remove(gone);
+      if (round % 9 == 4) pair.index.compact(2);
+      if (round % 4 == 0) pair.check(random);
+      if (!gone.empty()) CHECK(!pair.index.contains(gone[0]));
+    }
+    pair.index.compact(2);
+    pair.check(random);
+    CHECK(pair.index.state()->is_one_clean_segment());
+  }
+}
+
+TEST_CASE("an id that was removed may be used again") {
+  Random random(42);
+  Pair pair(64);
+  const auto ids = consecutive(3000);
+  pair.add(uniform(64, 3000, random), ids);
+  pair.index.compact(2);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<uint64_t> some = {7, 2999, 0, 1500};
+    pair.remove(some);
+    CHECK(!pair.index.contains(7));
+    pair.add(uniform(64, some.size(), random), some);
+    CHECK(pair.index.contains(7));
+    pair.check(random);
+    if (round == 1) pair.index.compact(1);
+  }
+  pair.index.compact(2);
+  pair.check(random);
+}
+
+TEST_CASE("ids are consecutive past all that were ever held") {
+  Random random(43);
+  Index index(64, 3, "");
+  CHECK(index.add(uniform(64, 3, random).bytes(), 1) == 0);
+  CHECK(index.add(uniform(64, 2, random).bytes(), 1) == 3);
+  index.remove(std::vector<uint64_t>{4});
+  CHECK(index.add(uniform(64, 1, random).bytes(), 1) == 5);
+  index.add(uniform(64, 1, random).bytes(), std::vector<uint64_t>{1000}, 1);
+  CHECK(index.add(uniform(64, 1, random).bytes(), 1) == 1001);
+  CHECK(index.add({}, 1) == 1002);
+  index.add(uniform(64, 1, random).bytes(), std::vector<uint64_t>{UINT64_MAX - 1}, 1);
+  CHECK_THROWS_AS(index.add(uniform(64, 1, random).bytes(), 1), InvalidArgument);
+  CHECK(index.size() == 8);
+}
+
+TEST_CASE("a refused change changes nothing") {
+  Random random(44);
+  for (const bool compacted : {false, true}) {
+    Pair pair(256);
+    pair.add(uniform(256, 3000, random), consecutive(3000, 10));
+    if (compacted) pair.index.compact(2);
+    const uint64_t generation = pair.index.state()->generation;
+    const Rows two = uniform(256, 2, random);
+    for (const std::vector<uint64_t>& ids :
+         {std::vector<uint64_t>{5000, 10}, {3009, 1}, {4000, 4000}, {1, UINT64_MAX}}) {
+      CHECK_THROWS_AS(pair.index.add(two.bytes(), ids, 1), InvalidArgument);
+    }
+    // As many as make the check walk the segment's ids side by side.
+    const Rows many = uniform(256, 2000, random);
+    CHECK_THROWS_WITH_AS(pair.index.add(many.bytes(), consecutive(2000, 3009), 1),
+                         "id 3009 is in the index already; nothing was added", InvalidArgument);
+    for (const std::vector<uint64_t>& ids :
+         {std::vector<uint64_t>{10, 9}, {11, 11}, {3010}, {UINT64_MAX}}) {
+      CHECK_THROWS_AS(pair.index.remove(ids), NotFound);
+    }
+    std::byte code[32];
+    CHECK_THROWS_WITH_AS(pair.index.codes(std::vector<uint64_t>{9}, code),
+                         "id 9 is not in the index", NotFound);
+    CHECK(pair.index.state()->generation == generation);
+    pair.check(random);
+  }
+}
+
+TEST_CASE("arguments an index refuses") {
+  CHECK_THROWS_AS(Index(65, -1, ""), InvalidArgument);
+  CHECK_THROWS_AS(Index(0, -1, ""), InvalidArgument);
+  CHECK_THROWS_AS(Index(64, 65, ""), InvalidArgument);
+  CHECK_THROWS_AS(Index(64, -2, ""), InvalidArgument);
+  CHECK_THROWS_AS(Index(64, -1, "sixteen letters!"), InvalidArgument);
+  CHECK(Index(64, 64, "fifteen letters").hash_type() == "fifteen letters");
+}
+
+TEST_CASE("an index comes back as it was saved") {
+  const ScratchFolder folder;
+  for (const unsigned bits : kWidths) {
+    Random random(45 + bits);
+    for (const size_t count : {0U, 1U, 3000U}) {
+      Pair pair(bits, 5);
+      pair.add(rows_of_kind(DataKind::kDuplicates, bits, count, random), scattered(count, random));
+      const std::string path = folder / "index.hm";
+      if (count > 1) pair.remove({pair.held.begin()->first, pair.held.rbegin()->first});
+      pair.index.save(path);
+      Segment::check(path, {});
+      for (const bool memory : {false, true}) {
+        const auto again = Index::open(path, memory);
+        CHECK(again->bits() == bits);
+        CHECK(again->max_distance() == 5);
+        CHECK(again->hash_type() == "t");
+        pair.check(*again, random);
+        // The file may be replaced while it is mapped.
+        again->save(path);
+        pair.check(*again, random);
+        if (count > 0) {
+          CHECK(again->add(uniform(bits, 1, random).bytes(), 1) == pair.held.rbegin()->first + 1);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("rows added one at a time are folded in the background") {
+  Random random(46);
+  Pair pair(64);
+  for (uint64_t id = 0; id < 40'000; ++id) pair.add(uniform(64, 1, random), {id * 3});
+  for (uint64_t id = 0; id < 40'000; id += 7) pair.remove({id * 3});
+  wait_for_folding(pair.index);
+  CHECK(pair.index.state()->chunk_rows() < 16384);
+  CHECK(!pair.index.state()->segments.empty());
+  pair.check(random);
+}
+
+TEST_CASE("many segments are folded into few") {
+  Random random(47);
+  Pair pair(64);
+  for (uint64_t part = 0; part < 8; ++part) {
+    pair.add(uniform(64, 1 << 16, random), consecutive(1 << 16, part << 20));
+  }
+  wait_for_folding(pair.index);
+  CHECK(pair.index.state()->segments.size() <= 5);
+  pair.check(random);
+  pair.index.compact(2);
+  CHECK(pair.index.state()->is_one_clean_segment());
+  pair.check(random);
+}
+
+TEST_CASE("batches that fit no chunk leave no empty ones behind") {
+  Random random(48);
+  Pair pair(64);
+  for (uint64_t round = 0; round < 6; ++round) {
+    pair.add(uniform(64, 5000, random), consecutive(5000, round * 5000));
+    pair.index.compact(1);
+  }
+  pair.add(uniform(64, 5000, random), consecutive(5000, 50'000));
+  CHECK(pair.index.state()->chunks.size() == 1);
+  pair.check(random);
+}
+
+TEST_CASE("removing everything leaves nothing") {
+  Random random(49);
+  Pair pair(128);
+  pair.add(uniform(128, 70'000, random), consecutive(70'000));
+  pair.add(uniform(128, 100, random), consecutive(100, 70'000));
+  pair.remove(consecutive(70'100));
+  pair.check(random);
+  pair.index.compact(2);
+  CHECK(pair.index.state()->segments.empty());
+  CHECK(pair.index.size_bytes() == 0);
+  CHECK(pair.index.add(uniform(128, 1, random).bytes(), 1) == 70'100);
+}
+
+TEST_SUITE_END();
