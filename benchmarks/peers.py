@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 import hashmatch
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of SWIG, from Python 3.12 on
+    import faiss
 
 Codes = NDArray[np.uint8]
 

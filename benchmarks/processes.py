@@ -35,9 +35,11 @@ class Worker:
         """What opening an index in memory adds to the process."""
         return self._process.submit(_resident_bytes, path).result()
 
-    def cold_open_ms(self, path: Path) -> tuple[float, float]:
-        """Opening an index that no cache holds: until it is open, and until a query is answered."""
-        return self._process.submit(_cold_open_ms, path).result()
+    def open_ms(self, path: Path, cached: bool) -> tuple[float, float]:
+        """Until an index is open, and until a query is answered. If it is not to be cached, the
+        system is made to read it from the disk.
+        """
+        return self._process.submit(_open_ms, path, cached).result()
 
     def us_per_query(self, path: Path, queries: NDArray[np.uint8], distance: int) -> float:
         """Up to 10,000 queries one by one, their median; more of them in one call, the mean."""
@@ -68,10 +70,11 @@ def _resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _cold_open_ms(path: Path) -> tuple[float, float]:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def _open_ms(path: Path, cached: bool) -> tuple[float, float]:
+    if not cached:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     begin = time.perf_counter()
     index = hashmatch.Index.open(path)
     opened = time.perf_counter()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T")
 Call = Callable[[], object]
 Seconds = NDArray[np.float64]
 
@@ -23,10 +25,15 @@ def unpin() -> None:
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
-def seconds(call: Call) -> float:
+def timed(call: Callable[[], T]) -> tuple[T, float]:
+    """What a call returns, and the seconds it takes."""
     begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
+    result = call()
+    return result, time.perf_counter() - begin
+
+
+def seconds(call: Call) -> float:
+    return timed(call)[1]
 
 
 def in_turns(rounds: int, *sides: Sequence[Call]) -> list[Seconds]:

@@ -16,10 +16,7 @@ namespace {
 // A descriptor that is closed whatever happens.
 class Descriptor {
  public:
-  Descriptor(const std::string& path, int flags, unsigned mode = 0)
-      : fd_(open(path.c_str(), flags | O_CLOEXEC, mode)) {
-    if (fd_ < 0) throw IoError(errno, path);
-  }
+  explicit Descriptor(int fd) : fd_(fd) {}
   ~Descriptor() { close(fd_); }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
@@ -44,23 +41,34 @@ void sync(int fd, const std::string& path) {
   if (fsync(fd) != 0) throw IoError(errno, path);
 }
 
+// A new file beside `path`, under a name that no other thread or process is writing to.
+int create_beside(const std::string& path, std::string& name) {
+  for (int number = 0;; ++number) {
+    name = path + ".tmp" + std::to_string(number);
+    const int fd = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) return fd;
+    if (errno != EEXIST) throw IoError(errno, path);
+  }
+}
+
 }  // namespace
 
 void publish_file(const std::string& path, std::span<const std::byte> contents) {
-  const std::string temporary = path + ".tmp" + std::to_string(getpid());
+  // Opened first, so that a folder that can't be synced is found before anything is replaced.
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const Descriptor folder(
+      open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() < 0) throw IoError(errno, path);
+  std::string temporary;
+  const Descriptor file(create_beside(path, temporary));
   try {
-    {
-      const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-      write_all(file.get(), contents, path);
-      sync(file.get(), path);
-    }
+    write_all(file.get(), contents, path);
+    sync(file.get(), path);
     if (std::rename(temporary.c_str(), path.c_str()) != 0) throw IoError(errno, path);
   } catch (...) {
     unlink(temporary.c_str());
     throw;
   }
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  const Descriptor folder(parent.empty() ? "." : parent, O_RDONLY | O_DIRECTORY);
   sync(folder.get(), path);
 }
 

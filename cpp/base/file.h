@@ -8,7 +8,8 @@
 namespace hashmatch {
 
 // Writes a temporary file beside `path`, syncs it, renames it over `path` and syncs the folder.
-// Throws IoError; the old file is then untouched and the temporary one removed.
+// Throws IoError; the old file is then untouched and the temporary one removed, unless syncing the
+// folder is what failed: then the new file is there, and may not survive a crash.
 void publish_file(const std::string& path, std::span<const std::byte> contents);
 
 }  // namespace hashmatch

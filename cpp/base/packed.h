@@ -27,7 +27,9 @@ class PackedView {
  public:
   PackedView() = default;
   PackedView(const std::byte* bytes, unsigned width)
-      : bytes_(bytes), width_(width), mask_(width == 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * width)) - 1) {}
+      : bytes_(bytes),
+        width_(width),
+        mask_(width == 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * width)) - 1) {}
 
   uint64_t operator[](size_t i) const { return load64(bytes_ + i * width_) & mask_; }
   const std::byte* address(size_t i) const { return bytes_ + i * width_; }

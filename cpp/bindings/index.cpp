@@ -20,8 +20,8 @@ SearchOptions options_of(const Index& index, size_t count, int max_distance, uin
   return options;
 }
 
-py::object search_index(const Index& index, const ByteArray& codes, int max_distance, uint64_t limit,
-                        unsigned threads, const py::object& progress) {
+py::object search_index(const Index& index, const ByteArray& codes, int max_distance,
+                        uint64_t limit, unsigned threads, const py::object& progress) {
   const auto rows = code_rows(codes, index.bits());
   const auto count = static_cast<size_t>(codes.shape(0));
   const auto options = options_of(index, count, max_distance, limit, threads, progress);
@@ -33,8 +33,8 @@ py::object search_index(const Index& index, const ByteArray& codes, int max_dist
   return wrap(std::move(results));
 }
 
-py::object nearest_in_index(const Index& index, const ByteArray& codes, uint64_t k, int max_distance,
-                            unsigned threads, const py::object& progress) {
+py::object nearest_in_index(const Index& index, const ByteArray& codes, uint64_t k,
+                            int max_distance, unsigned threads, const py::object& progress) {
   if (k == 0) throw InvalidArgument("k must be 1 or more");
   const auto rows = code_rows(codes, index.bits());
   const auto count = static_cast<size_t>(codes.shape(0));
@@ -106,7 +106,8 @@ void bind_index(py::module_& module) {
       .def(py::init<unsigned, int, std::string>(), "bits"_a, "max_distance"_a, "hash_type"_a)
       .def_static("open", &Index::open, "path"_a, "memory"_a, Unlocked())
       .def("save", &Index::save, "path"_a, Unlocked())
-      .def("add", &add, py::arg("codes").noconvert(), py::arg("ids").noconvert().none(true), "threads"_a)
+      .def("add", &add, py::arg("codes").noconvert(), py::arg("ids").noconvert().none(true),
+           "threads"_a)
       .def("search", &search_index, py::arg("codes").noconvert(), "max_distance"_a, "limit"_a,
            "threads"_a, "progress"_a)
       .def("nearest", &nearest_in_index, py::arg("codes").noconvert(), "k"_a, "max_distance"_a,

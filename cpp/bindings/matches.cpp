@@ -18,9 +18,14 @@ py::object wrap(Results results) { return py::cast(std::move(results)); }
 void bind_matches(py::module_& module) {
   py::class_<Results>(module, "Matches")
       .def_property_readonly("query", [](const Results& results) { return take(results.query()); })
-      .def_property_readonly("id", [](const py::object& self) { return view(self, self.cast<const Results&>().id); })
-      .def_property_readonly("distance", [](const py::object& self) { return view(self, self.cast<const Results&>().distance); })
-      .def_property_readonly("offsets", [](const py::object& self) { return view(self, self.cast<const Results&>().offsets); })
+      .def_property_readonly(
+          "id", [](const py::object& self) { return view(self, self.cast<const Results&>().id); })
+      .def_property_readonly(
+          "distance",
+          [](const py::object& self) { return view(self, self.cast<const Results&>().distance); })
+      .def_property_readonly(
+          "offsets",
+          [](const py::object& self) { return view(self, self.cast<const Results&>().offsets); })
       .def("__len__", [](const Results& results) { return results.id.size(); });
 }
 

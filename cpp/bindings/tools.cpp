@@ -34,7 +34,8 @@ py::object scan_arrays(const ByteArray& queries, const ByteArray& rows, int max_
 constexpr auto kDigits = [] {
   std::array<int8_t, 256> values{};
   values.fill(-1);
-  for (int digit = 0; digit < 10; ++digit) values[static_cast<size_t>('0' + digit)] = static_cast<int8_t>(digit);
+  for (int digit = 0; digit < 10; ++digit)
+    values[static_cast<size_t>('0' + digit)] = static_cast<int8_t>(digit);
   for (int digit = 10; digit < 16; ++digit) {
     values[static_cast<size_t>('a' + digit - 10)] = static_cast<int8_t>(digit);
     values[static_cast<size_t>('A' + digit - 10)] = static_cast<int8_t>(digit);

@@ -221,7 +221,11 @@ class Builder {
       }
     }
     write_clumps(static_cast<uint32_t>(row));
-    for (const auto& rows : members) std::ranges::for_each(rows, write_row);
+    for (auto& rows : members) {
+      // In order of id, so that a search's matches come out almost sorted.
+      std::ranges::sort(rows, {}, [&](uint32_t from) { return rows_[firsts_[from]].rank; });
+      std::ranges::for_each(rows, write_row);
+    }
     if (starts != nullptr) packed_store(starts, header_.entry_bytes, row, n_);
   }
 

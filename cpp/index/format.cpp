@@ -1,5 +1,6 @@
 #include "index/format.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/crc32c.h"
@@ -169,7 +170,10 @@ void validate(const Header& header, size_t file_bytes, const std::string& name) 
   require(width_supported(header.bits), name, "the width of a code is not supported");
   require(header.max_distance >= -1 && header.max_distance <= static_cast<int32_t>(header.bits),
           name, "the maximum distance is impossible");
-  require(header.hash_type.back() == '\0', name, "the hash type is not terminated");
+  const auto text_end = std::ranges::find(header.hash_type, '\0');
+  require(text_end != header.hash_type.end() &&
+              std::all_of(header.hash_type.begin(), text_end, [](char c) { return c > ' ' && c <= '~'; }),
+          name, "the hash type is not a name");
   validate_counts(header, name);
   validate_bands(header, name);
   Header expected = header;

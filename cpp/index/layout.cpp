@@ -17,38 +17,6 @@ constexpr uint32_t low_mask(unsigned width) {
   return width >= 32 ? ~uint32_t{0} : (uint32_t{1} << width) - 1;
 }
 
-// Chance that `width` random bits differ from a query's in at most `limit` places.
-double chance_within(unsigned width, int limit) {
-  if (limit < 0) return 0;
-  return std::ldexp(static_cast<double>(cost::ball_size(width, limit)), -static_cast<int>(width));
-}
-
-// Chance that a random posting in the probed buckets of a band passes the sketch filter.
-double pass_chance(const Layout& layout, unsigned band, const std::vector<int>& radius) {
-  const unsigned count = layout.band_count();
-  const Band& b = layout.bands[band];
-  const unsigned next = band + 1 == count ? 0 : band + 1;
-  const unsigned near = static_cast<unsigned>(std::popcount(near_mask(layout, band)));
-  const unsigned rest = static_cast<unsigned>(std::popcount(sketch_mask(layout, band))) - near;
-  const int near_allowed = radius[band] + radius[next] + 1;
-  const unsigned after = next + 1 == count ? 0 : next + 1;
-  const int all_allowed = near_allowed + radius[after] + 1;
-  double sum = 0;
-  double balls = 0;
-  for (int k = 0; k <= radius[band]; ++k) {
-    const auto values =
-        static_cast<double>(cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1));
-    double pass = 0;
-    for (int d = 0; d <= near_allowed - k && d <= static_cast<int>(near); ++d) {
-      const double exactly = chance_within(near, d) - chance_within(near, d - 1);
-      pass += exactly * (rest == 0 ? 1 : chance_within(rest, all_allowed - k - d));
-    }
-    sum += values * pass;
-    balls += values;
-  }
-  return balls == 0 ? 0 : sum / balls;
-}
-
 double query_ns(const Layout& layout, uint64_t n, unsigned r) {
   const auto plan = plan_uniform(layout, n, r);
   if (!plan) return cost::scan_ns(n, layout.bits);

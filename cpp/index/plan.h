@@ -28,6 +28,9 @@ std::optional<Plan> allocate(unsigned bands, unsigned r,
 // The cheapest radii for n random codes. Empty where a scan is predicted to be cheaper.
 std::optional<Plan> plan_uniform(const Layout& layout, uint64_t n, unsigned r);
 
+// Chance that a random posting in the probed buckets of a band passes its sketch filter.
+double pass_chance(const Layout& layout, unsigned band, const std::vector<int>& radius);
+
 // Masks with exactly k <= kMaxRadius bits set, ascending: those below 2^width come first, and there
 // are choose(width, k) of them.
 const std::vector<uint32_t>& masks_of_weight(unsigned k);

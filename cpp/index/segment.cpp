@@ -219,6 +219,10 @@ void Segment::verify_numbers() const {
         if (row >= banded_rows() || cut.value(code(static_cast<uint32_t>(row))) != value) {
           damaged("a posting of band " + std::to_string(band) + " is in the wrong bucket");
         }
+        // As many postings as rows, and none twice: each row is listed.
+        if (k > bands_[band].buckets[value] && band != 0 && row <= bands_[band].positions[k - 1]) {
+          damaged("band " + std::to_string(band) + " lists its rows out of order");
+        }
         if (layout_.sketch_bits == 0) continue;
         uint32_t sketch = 0;
         const unsigned width = layout_.sketch_bits / 8;
@@ -297,6 +301,10 @@ const QueryPlan& Segment::plan(uint32_t max_distance) const {
   auto made = std::make_unique<QueryPlan>();
   if (auto uniform = plan_uniform(layout_, banded_rows(), max_distance)) {
     *made = make_query_plan(layout_, banded_rows(), std::move(uniform->radius));
+    for (unsigned band = 0; band < layout_.band_count(); ++band) {
+      made->pass_chance.push_back(
+          layout_.sketch_bits == 0 ? 1 : pass_chance(layout_, band, made->radius));
+    }
   }
   const QueryPlan* expected = nullptr;
   if (slot.compare_exchange_strong(expected, made.get(), std::memory_order_acq_rel)) {

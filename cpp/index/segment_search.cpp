@@ -4,16 +4,13 @@
 #include "index/segment_search.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <limits>
-#include <optional>
 #include <span>
 #include <utility>
 
 #include "index/active_kernel.h"
 #include "index/code.h"
 #include "index/cost.h"
+#include "index/fit.h"
 #include "index/plan.h"
 
 namespace hashmatch {
@@ -63,12 +60,21 @@ class OneQuery {
   bool search_bands(const QueryPlan& usual) {
     constexpr double kExcess = 2;
     constexpr double kUnremarkable = 4096;
-    if (collect(usual) <= kExcess * usual.expected_postings + kUnremarkable) return probe(usual);
-    const auto radii = radii_for_buckets();
-    if (!radii) return false;
-    const QueryPlan fitted = make_query_plan(layout_, segment_.banded_rows(), *radii);
-    collect(fitted);
-    return probe(fitted);
+    constexpr int kMostFits = 3;
+    BallSizes sizes;
+    FittedPlan fitted;
+    const QueryPlan* plan = &usual;
+    double expected = usual.expected_postings;
+    for (int fits = 0; collect(*plan, sizes) > kExcess * expected + kUnremarkable; ++fits) {
+      if (fits == kMostFits) break;
+      auto better = fit_radii(segment_, usual, sizes, r_);
+      if (!better) return false;
+      if (better->plan.radius == plan->radius) break;
+      fitted = std::move(*better);
+      plan = &fitted.plan;
+      expected = fitted.predicted_postings;
+    }
+    return probe(*plan);
   }
 
   void scan() {
@@ -76,7 +82,7 @@ class OneQuery {
   }
 
   // Lists the buckets to look at, and returns how many postings they hold.
-  double collect(const QueryPlan& plan) {
+  double collect(const QueryPlan& plan, BallSizes& sizes) {
     Probe* const first = scratch_.probes.at_least(plan.probes);
     Probe* next = first;
     uint64_t postings = 0;
@@ -93,6 +99,7 @@ class OneQuery {
       for (int k = 0; k <= plan.radius[band]; ++k, --probe.near_limit, --probe.limit) {
         const uint32_t* masks = masks_of_weight(static_cast<unsigned>(k)).data();
         const size_t count = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
+        const uint64_t before = postings;
         for (size_t i = 0; i < count; ++i) {
           const uint32_t* bounds = buckets + (value ^ masks[i]);
           probe.posting = bounds[0];
@@ -102,7 +109,9 @@ class OneQuery {
           *next = probe;
           next += probe.count != 0 ? 1 : 0;  // no branch: which buckets are empty is unpredictable
         }
+        sizes.shell[band][static_cast<size_t>(k)] = postings - before;
       }
+      sizes.known[band] = std::max(sizes.known[band], plan.radius[band] + 1);
     }
     probes_ = {first, next};
     return static_cast<double>(postings);
@@ -120,41 +129,6 @@ class OneQuery {
     probe.near_limit = static_cast<uint16_t>(std::min(near, r_));
     probe.limit = static_cast<uint16_t>(
         std::min(layout_.sketch_bits == 16 ? near : near + allowance[after], r_));
-  }
-
-  // Radii for the true sizes of this query's buckets. Postings past what random data would hold are
-  // likely to be a cluster's, so that each is a candidate.
-  std::optional<std::vector<int>> radii_for_buckets() const {
-    constexpr uint64_t kMostProbes = 2000;  // a band: counting costs a look-up each
-    const double posting = cost::posting_ns(layout_);
-    const double scan = cost::scan_ns(segment_.banded_rows(), layout_.bits);
-    std::vector<std::array<double, kMaxRadius + 1>> price(layout_.band_count());
-    for (unsigned band = 0; band < layout_.band_count(); ++band) {
-      const Band& b = layout_.bands[band];
-      const uint32_t value = bits_at(query_, b.at, b.width);
-      const uint32_t* buckets = segment_.buckets(band);
-      const double probe = cost::probe_ns(segment_.banded_rows(), layout_, b);
-      const double usual = std::ldexp(static_cast<double>(segment_.banded_rows()), 2 - b.width);
-      double total = 0;
-      for (int k = 0; k <= kMaxRadius; ++k) {
-        const uint64_t ball = cost::ball_size(b.width, k);
-        if (k > b.width || ball > kMostProbes) total = std::numeric_limits<double>::infinity();
-        if (total <= scan) {
-          const auto& masks = masks_of_weight(static_cast<unsigned>(k));
-          for (size_t i = 0; i < ball - cost::ball_size(b.width, k - 1); ++i) {
-            const uint32_t* bounds = buckets + (value ^ masks[i]);
-            const double size = bounds[1] - bounds[0];
-            total += probe + size * posting + std::max(0.0, size - usual) * kDenseCandidateNs;
-          }
-        }
-        price[band][static_cast<size_t>(k)] = total;
-      }
-    }
-    auto plan = allocate(layout_.band_count(), r_, [&](unsigned band, int radius) {
-      return price[band][static_cast<size_t>(radius)];
-    });
-    if (!plan || plan->cost_ns > scan) return std::nullopt;
-    return std::move(plan->radius);
   }
 
   // Filters and verifies the listed buckets, some at a time. False, with nothing reported, once that
@@ -263,9 +237,10 @@ void scan_rows(const uint64_t* queries, size_t query_count, uint32_t first_query
       const size_t found = scan(queries + query * words, query_end - query, rows + row * words,
                                 row_end - row, max_distance, hits);
       for (size_t i = 0; i < found; ++i) {
-        out.push_back({hits[i].query + static_cast<uint32_t>(query) + first_query,
-                       hits[i].row + static_cast<uint32_t>(row) + first_row, hits[i].distance});
+        hits[i].query += static_cast<uint32_t>(query) + first_query;
+        hits[i].row += static_cast<uint32_t>(row) + first_row;
       }
+      out.insert(out.end(), hits, hits + found);
     }
   }
 }

@@ -38,7 +38,7 @@ struct Probe {
   uint32_t near_mask;
   uint16_t near_limit;
   uint16_t limit;
-  uint32_t tag;          // handed back in the candidate
+  uint32_t tag;  // handed back in the candidate
 };
 
 struct Candidate {
@@ -98,9 +98,9 @@ struct Kernel {
   Tile32 tile32;
 
   // The pairs that match and whose band is the canonical one, in the order given. With d[i] the
-  // distance in band i and P[k] = sum over i < k of (d[i] - allowance[i]), the canonical band is the
-  // last k < bands at which P is largest: of all bands that find a match exactly one reports it.
-  // `out` has room for pair_count hits. Rows are in cache or prefetched by the caller.
+  // distance in band i and P[k] = sum over i < k of (d[i] - allowance[i]), the canonical band is
+  // the last k < bands at which P is largest: of all bands that find a match exactly one reports
+  // it. `out` has room for pair_count hits. Rows are in cache or prefetched by the caller.
   using Verify = size_t (*)(const Pair* pairs, size_t pair_count, const uint64_t* queries,
                             const uint64_t* rows, uint32_t max_distance, const Chain& chain,
                             Hit* out);

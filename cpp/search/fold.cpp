@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <stop_token>
+#include <system_error>
 #include <unordered_set>
 
 #include "base/parallel.h"
@@ -60,8 +61,8 @@ void collect_removed(const Part& now, const Part& then, const IdOf& id_of,
 
 std::shared_ptr<const Segment> Index::build(const State& inputs, unsigned threads) const {
   const FlatRows flat = flatten(inputs);
-  return Segment::from_image(build_image(
-      {bits_, max_distance_, hash_type_, flat.codes.span(), flat.ids.span(), threads}));
+  return Segment::from_image(
+      build_image({bits_, max_distance_, hash_type_, flat.codes.span(), flat.ids.span(), threads}));
 }
 
 // From now on rows are added to a chunk of their own, so that those of the state returned stay as
@@ -83,14 +84,14 @@ void Index::replace(const State& inputs, std::shared_ptr<const Segment> folded) 
   std::unordered_set<const Chunk*> folded_chunks;
   for (const SegmentPart& then : inputs.segments) {
     const auto now = std::ranges::find(next->segments, then.segment, &SegmentPart::segment);
-    collect_removed(*now, then, [&](uint32_t entry) { return now->segment->id(entry); },
-                    removed_meanwhile);
+    collect_removed(
+        *now, then, [&](uint32_t entry) { return now->segment->id(entry); }, removed_meanwhile);
     next->segments.erase(now);
   }
   for (const ChunkPart& then : inputs.chunks) {
     const auto now = std::ranges::find(next->chunks, then.chunk, &ChunkPart::chunk);
-    collect_removed(*now, then, [&](uint32_t row) { return now->chunk->ids[row]; },
-                    removed_meanwhile);
+    collect_removed(
+        *now, then, [&](uint32_t row) { return now->chunk->ids[row]; }, removed_meanwhile);
     folded_chunks.insert(then.chunk.get());
     next->chunks.erase(now);
   }
@@ -124,7 +125,7 @@ void Index::fold_in_background() {
   if (!forked && folding_.exchange(true)) return;
   folding_ = true;
   background_process_ = getpid();
-  background_ = std::jthread([this](const std::stop_token& stop) {
+  const auto fold = [this](const std::stop_token& stop) {
     while (!stop.stop_requested()) {
       const std::scoped_lock lock(fold_mutex_);
       if (!has_parts(fold_inputs(*state()))) break;
@@ -137,7 +138,12 @@ void Index::fold_in_background() {
       }
     }
     folding_ = false;
-  });
+  };
+  try {
+    background_ = std::jthread(fold);
+  } catch (const std::system_error&) {
+    folding_ = false;  // no thread to be had: a later change tries again
+  }
 }
 
 }  // namespace hashmatch

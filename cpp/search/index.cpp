@@ -157,8 +157,8 @@ void Index::add_locked(std::span<const std::byte> codes, std::span<const uint64_
                        unsigned threads) {
   if (ids.empty()) return;
   if (ids.size() >= kBuildAt) {
-    auto folded = Segment::from_image(
-        build_image({bits_, max_distance_, hash_type_, codes, ids, threads}));
+    auto folded =
+        Segment::from_image(build_image({bits_, max_distance_, hash_type_, codes, ids, threads}));
     auto next = successor();
     next->segments.push_back({std::move(folded), nullptr});
     publish(std::move(next));
@@ -173,6 +173,7 @@ ChunkPart& Index::writable_chunk(State& state, size_t rows) const {
   if (!state.chunks.empty()) {
     ChunkPart& last = state.chunks.back();
     if (last.chunk->capacity - last.rows >= rows) return last;
+    if (last.rows == 0) state.chunks.pop_back();  // folds take none that are empty
   }
   const size_t capacity =
       std::max(rows, std::clamp<size_t>(state.chunk_rows(), kSmallestChunk, kLargestChunk));
@@ -292,7 +293,8 @@ uint64_t Index::size_bytes() const {
   const StatePtr now = state();
   uint64_t bytes = 0;
   for (const SegmentPart& part : now->segments) {
-    bytes += part.segment->image().size() + (part.removed == nullptr ? 0 : part.removed->size_bytes());
+    bytes +=
+        part.segment->image().size() + (part.removed == nullptr ? 0 : part.removed->size_bytes());
   }
   for (const ChunkPart& part : now->chunks) {
     constexpr uint64_t kRecentBytes = 48;  // a row's node in the map of recent ids

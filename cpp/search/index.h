@@ -1,4 +1,5 @@
-// An index that changes while it is searched: segments, chunks of rows added lately, and tombstones.
+// An index that changes while it is searched: segments, chunks of rows added lately, and
+// tombstones.
 //
 // Every change publishes a new State; a search pins the one it finds and never waits for a change.
 // Changes are made one at a time. Chunks are searched by scanning; once they hold many rows a
@@ -65,8 +66,8 @@ class Index {
 
  private:
   struct Place {
-    size_t part;       // in segments, or in chunks
-    uint32_t number;   // entry, or row
+    size_t part;      // in segments, or in chunks
+    uint32_t number;  // entry, or row
     bool in_chunk;
   };
   using Recent = std::unordered_map<uint64_t, std::pair<const Chunk*, uint32_t>>;
@@ -91,8 +92,8 @@ class Index {
   const std::string hash_type_;
 
   // Locks, in the order in which they are taken.
-  std::mutex fold_mutex_;    // a whole fold
-  std::mutex change_mutex_;  // a whole change; guards next_id_ and background_
+  std::mutex fold_mutex_;                   // a whole fold
+  std::mutex change_mutex_;                 // a whole change; guards next_id_ and background_
   mutable std::shared_mutex recent_mutex_;  // recent_, and its being in step with state_
   mutable std::mutex state_mutex_;          // a pointer's copy
 

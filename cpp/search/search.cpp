@@ -82,8 +82,8 @@ std::vector<std::vector<Found>> find_many(const State& state, const uint64_t* qu
       const size_t first = task * kStep;
       const size_t last = std::min(first + kStep, count);
       scan_rows(queries + first * words, last - first, static_cast<uint32_t>(first),
-                part.chunk->codes.data(), part.rows, 0, words, max_distance,
-                workspace().scratch, hits[worker]);
+                part.chunk->codes.data(), part.rows, 0, words, max_distance, workspace().scratch,
+                hits[worker]);
       add_chunk_hits(part, hits[worker], found[worker]);
       hits[worker].clear();
     });
@@ -93,11 +93,14 @@ std::vector<std::vector<Found>> find_many(const State& state, const uint64_t* qu
 
 void append(std::span<const Found> sorted, uint64_t limit, Results& out) {
   const size_t kept = limit == 0 ? sorted.size() : std::min<uint64_t>(limit, sorted.size());
-  for (const Found& found : sorted.first(kept)) {
-    out.id.push_back(found.id);
-    out.distance.push_back(static_cast<uint16_t>(found.distance));
+  const size_t before = out.id.size();
+  out.id.resize(before + kept);
+  out.distance.resize(before + kept);
+  for (size_t i = 0; i < kept; ++i) {
+    out.id[before + i] = sorted[i].id;
+    out.distance[before + i] = static_cast<uint16_t>(sorted[i].distance);
   }
-  out.offsets.push_back(static_cast<int64_t>(out.id.size()));
+  out.offsets.push_back(static_cast<int64_t>(before + kept));
 }
 
 // Groups by query with a counting sort, sorts each group, and appends.
@@ -117,13 +120,13 @@ void gather(std::vector<std::vector<Found>> found, size_t count, uint64_t limit,
     }
   }
   constexpr size_t kStep = 1024;
-  parallel_for((count + kStep - 1) / kStep, grouped.size() < 100'000 ? 1 : threads,
-               [&](size_t task, unsigned) {
-                 for (size_t i = task * kStep; i < std::min((task + 1) * kStep, count); ++i) {
-                   sort_found({grouped.data() + starts[i], starts[i + 1] - starts[i]},
-                              workspace().spare);
-                 }
-               });
+  parallel_for(
+      (count + kStep - 1) / kStep, grouped.size() < 100'000 ? 1 : threads,
+      [&](size_t task, unsigned) {
+        for (size_t i = task * kStep; i < std::min((task + 1) * kStep, count); ++i) {
+          sort_found({grouped.data() + starts[i], starts[i + 1] - starts[i]}, workspace().spare);
+        }
+      });
   out.id.reserve(out.id.size() + grouped.size());
   out.distance.reserve(out.distance.size() + grouped.size());
   for (size_t i = 0; i < count; ++i) {
@@ -197,9 +200,8 @@ void scan_nearest(const State& state, const uint64_t* query, uint64_t k, uint32_
 }
 
 bool all_scanned(const State& state, uint32_t distance) {
-  return std::ranges::all_of(state.segments, [&](const SegmentPart& part) {
-    return part.segment->plan(distance).scan;
-  });
+  return std::ranges::all_of(
+      state.segments, [&](const SegmentPart& part) { return part.segment->plan(distance).scan; });
 }
 
 // The k nearest of one query, in space.found: the search widens from cheap distances until it has
@@ -224,7 +226,8 @@ void nearest_one(const State& state, const uint64_t* query, uint64_t k, uint32_t
 std::vector<int64_t> Results::query() const {
   std::vector<int64_t> column(id.size());
   for (size_t i = 0; i + 1 < offsets.size(); ++i) {
-    std::fill(column.begin() + offsets[i], column.begin() + offsets[i + 1], static_cast<int64_t>(i));
+    std::fill(column.begin() + offsets[i], column.begin() + offsets[i + 1],
+              static_cast<int64_t>(i));
   }
   return column;
 }

@@ -53,9 +53,8 @@ class Tombstones {
   void for_each_since(const Tombstones* older, const Visit& visit) const {
     for (size_t number = 0; number < pages_.size(); ++number) {
       const Page* page = pages_[number].get();
-      const Page* before = older != nullptr && number < older->pages_.size()
-                               ? older->pages_[number].get()
-                               : nullptr;
+      const Page* before =
+          older != nullptr && number < older->pages_.size() ? older->pages_[number].get() : nullptr;
       if (page == before) continue;
       for (size_t word = 0; word < page->size(); ++word) {
         uint64_t fresh = (*page)[word] & ~(before == nullptr ? 0 : (*before)[word]);

@@ -167,7 +167,7 @@ TEST_CASE("publishing one path on two threads publishes one or the other") {
     const std::jthread a(writer, 'a', 700'000), b(writer, 'b', 400'000);
     for (int round = 0; round < 200; ++round) {
       const std::string found = contents(path);
-      if (found.empty() && !std::filesystem::exists(path)) continue;
+      if (found.empty()) continue;  // not there yet
       const bool whole = found == std::string(700'000, 'a') || found == std::string(400'000, 'b');
       CHECK(whole);
     }

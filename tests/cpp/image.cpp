@@ -20,6 +20,11 @@ using format::Kind;
 using format::Section;
 using Code = std::array<uint64_t, 5>;  // a word more, as bits_at reads past the end
 
+unsigned distance(unsigned bits, const Code& a, const Code& b) {
+  return test::distance(bits, reinterpret_cast<const std::byte*>(a.data()),
+                        reinterpret_cast<const std::byte*>(b.data()));
+}
+
 // Codes in the builder's order, which turns the first word so that band 0 is its highest bits.
 struct TurnedOrder {
   int turn;
@@ -65,7 +70,7 @@ class Writer {
 }  // namespace
 
 Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint64_t> ids,
-                   int max_distance, const std::string& hash_type) {
+                   size_t clumps) {
   const unsigned words = words_of(layout.bits);
   std::map<Code, std::vector<uint64_t>, TurnedOrder> ids_of(
       TurnedOrder{layout.bands.empty() ? 16 : layout.bands[0].width});
@@ -74,14 +79,48 @@ Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint6
     std::memcpy(code.data(), rows.row(i), rows.bits() / 8);
     ids_of[code].push_back(ids[i]);
   }
+  // Rows in bands, then those of each clump.
+  if (layout.band_count() < 2 || ids_of.size() < 3) clumps = 0;
+  std::vector<Code> centres, ordered;
+  std::vector<std::vector<Code>> members(clumps);
+  size_t number = 0;
+  for (const auto& [code, own] : ids_of) {
+    if (number % 3 != 0 || clumps == 0) {
+      ordered.push_back(code);
+    } else if (centres.size() < clumps) {
+      members[centres.size()].push_back(code);
+      centres.push_back(code);
+    } else {
+      const auto nearer = [&](const Code& a, const Code& b) {
+        return distance(layout.bits, code, a) < distance(layout.bits, code, b);
+      };
+      const auto nearest = std::ranges::min_element(centres, nearer);
+      members[static_cast<size_t>(nearest - centres.begin())].push_back(code);
+    }
+    ++number;
+  }
+  const size_t banded = ordered.size();
+  std::vector<uint64_t> clump_words, centre_words;
+  for (size_t clump = 0; clump < centres.size(); ++clump) {
+    unsigned radius = 0;
+    for (const Code& code : members[clump]) {
+      radius = std::max(radius, distance(layout.bits, code, centres[clump]));
+    }
+    clump_words.push_back(ordered.size() | members[clump].size() << 32);
+    clump_words.push_back(radius);
+    centre_words.insert(centre_words.end(), centres[clump].begin(), centres[clump].begin() + words);
+    ordered.insert(ordered.end(), members[clump].begin(), members[clump].end());
+  }
+
   Header header{};
   header.magic = format::kMagic;
   header.version = format::kVersion;
   header.bits = layout.bits;
-  header.max_distance = max_distance;
-  std::ranges::copy(hash_type, header.hash_type.begin());
+  header.max_distance = -1;
   header.entries = ids.size();
-  header.distinct = ids_of.size();
+  header.distinct = ordered.size();
+  header.banded = banded;
+  header.clump_count = static_cast<uint32_t>(centres.size());
   header.id_base = ids.empty() ? 0 : *std::ranges::min_element(ids);
   header.id_bytes = static_cast<uint8_t>(
       ids.empty() ? 1 : packed_width(*std::ranges::max_element(ids) - header.id_base));
@@ -96,7 +135,8 @@ Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint6
 
   std::vector<uint64_t> codes, starts, offsets;
   std::vector<std::pair<uint64_t, uint64_t>> entry_of;
-  for (auto& [code, own] : ids_of) {
+  for (const Code& code : ordered) {
+    auto& own = ids_of[code];
     codes.insert(codes.end(), code.begin(), code.begin() + words);
     starts.push_back(offsets.size());
     std::ranges::sort(own);
@@ -113,21 +153,23 @@ Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint6
   if (header.distinct != header.entries) writer.put(Kind::kStarts, 0, header.entry_bytes, starts);
   writer.put(Kind::kIds, 0, header.id_bytes, offsets);
   writer.put(Kind::kById, 0, header.entry_bytes, by_id);
+  if (!centres.empty()) {
+    writer.put(Kind::kCentres, 0, 8, centre_words);
+    writer.put(Kind::kClumps, 0, 8, clump_words);
+  }
 
   for (unsigned band = 0; band < layout.band_count(); ++band) {
     const BandCutter cut(layout, band);
     std::vector<std::vector<uint64_t>> rows_by_value(size_t{1} << cut.width);
-    std::vector<const Code*> code_of;
-    for (const auto& [code, own] : ids_of) {
-      rows_by_value[cut.value(code.data())].push_back(code_of.size());
-      code_of.push_back(&code);
+    for (size_t row = 0; row < banded; ++row) {
+      rows_by_value[cut.value(ordered[row].data())].push_back(row);
     }
     std::vector<uint64_t> buckets, sketches, positions;
     for (const auto& bucket : rows_by_value) {
       buckets.push_back(positions.size());
       for (const uint64_t row : bucket) {
         positions.push_back(row);
-        if (layout.sketch_bits != 0) sketches.push_back(cut.sketch(code_of[row]->data()));
+        if (layout.sketch_bits != 0) sketches.push_back(cut.sketch(ordered[row].data()));
       }
     }
     buckets.push_back(positions.size());
@@ -139,8 +181,8 @@ Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint6
 }
 
 std::shared_ptr<const Segment> naive_segment(const Layout& layout, const Rows& rows,
-                                             std::span<const uint64_t> ids) {
-  return Segment::from_image(naive_image(layout, rows, ids));
+                                             std::span<const uint64_t> ids, size_t clumps) {
+  return Segment::from_image(naive_image(layout, rows, ids, clumps));
 }
 
 void reseal(std::span<std::byte> image) {

@@ -1,4 +1,5 @@
-// Segments of any layout, made the naive way. The builder chooses its layouts; this takes one.
+// Segments of any layout, made the naive way. The builder chooses its layouts; this takes one. It
+// may be given clumps as well: a third of the rows, shared out among so many centres.
 #pragma once
 
 #include <memory>
@@ -14,10 +15,10 @@
 namespace hashmatch::test {
 
 Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint64_t> ids,
-                   int max_distance = -1, const std::string& hash_type = "");
+                   size_t clumps = 0);
 
 std::shared_ptr<const Segment> naive_segment(const Layout& layout, const Rows& rows,
-                                             std::span<const uint64_t> ids);
+                                             std::span<const uint64_t> ids, size_t clumps = 0);
 
 // Checksums and prologues made right again, after a change to the header or a section.
 void reseal(std::span<std::byte> image);

@@ -54,7 +54,7 @@ struct Case {
 
 // Radii at which plans change, and the ends.
 std::vector<unsigned> radii_of(unsigned bits) {
-  return {0, 1, 2, 3, 5, 8, 10, 15, 16, 24, 31, 32, 48, bits};
+  return {0, 1, 2, 3, 5, 8, 10, 15, 16, 24, 31, 48, bits};
 }
 
 std::shared_ptr<const Segment> built(const Case& of, int max_distance, unsigned threads = 2) {
@@ -86,14 +86,18 @@ TEST_CASE("search is exact for every layout and kind of data") {
     const auto layouts = layouts_of(bits, random);
     const auto radii = radii_of(bits);
     for (const DataKind kind : kKinds) {
-      Rows rows = rows_of_kind(kind, bits, 3000, random);
-      Rows queries = planted_queries(rows, radii, 20, random);
+      Rows rows = rows_of_kind(kind, bits, 2500, random);
+      Rows queries = planted_queries(rows, radii, 10, random);
       const Case of(std::move(rows), std::move(queries), random);
       for (const Layout& layout : layouts) {
         CAPTURE(name_of(layout));
         CAPTURE(name_of(kind));
-        const State state = state_of(naive_segment(layout, of.rows, of.ids));
-        for (const unsigned radius : radii) of.check(state, radius);
+        for (const size_t clumps : {0U, 5U}) {
+          if (clumps != 0 && layout.band_count() < 2) continue;
+          CAPTURE(clumps);
+          const State state = state_of(naive_segment(layout, of.rows, of.ids, clumps));
+          for (const unsigned radius : radii) of.check(state, radius);
+        }
       }
     }
   }
@@ -104,11 +108,12 @@ TEST_CASE("search is exact where many queries meet each bucket") {
   for (const unsigned bits : kWidths) {
     const auto layouts = layouts_of(bits, random);
     for (const DataKind kind : kKinds) {
-      Rows rows = rows_of_kind(kind, bits, 9000, random);
-      const std::vector<unsigned> planted = {0, 3, 8, 15, 20, 31};
-      Rows queries = planted_queries(rows, planted, 200, random);
+      Rows rows = rows_of_kind(kind, bits, 6000, random);
+      // Past these most rows of 64 bits match, and little is learnt of buckets.
+      const std::vector<unsigned> radii = bits == 64 ? std::vector{2U, 8U} : std::vector{12U, 31U};
+      Rows queries = planted_queries(rows, radii, 150, random);
       // Queries that share buckets: copies of a few rows, flipped here and there.
-      while (queries.size() < 500) {
+      while (queries.size() < 400) {
         queries.append(rows.row(queries.size() % 7));
         flip_some(queries, queries.size() - 1, static_cast<unsigned>(queries.size() % 9), random);
       }
@@ -116,11 +121,10 @@ TEST_CASE("search is exact where many queries meet each bucket") {
       for (size_t i = 1; i < layouts.size(); ++i) {
         CAPTURE(name_of(layouts[i]));
         CAPTURE(name_of(kind));
-        const State state = state_of(naive_segment(layouts[i], of.rows, of.ids));
-        for (const unsigned radius : {3U, 15U, 31U}) {
-          of.check(state, radius, 1, of.queries.size());
-          of.check(state, radius, 2, of.queries.size());
-        }
+        const size_t clumps = i % 2 == 0 ? 0 : 5;
+        CAPTURE(clumps);
+        const State state = state_of(naive_segment(layouts[i], of.rows, of.ids, clumps));
+        for (const unsigned radius : radii) of.check(state, radius, 2, of.queries.size());
       }
     }
   }

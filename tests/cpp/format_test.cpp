@@ -1,0 +1,251 @@
+// The builder against the naive one, and every refusal of a file.
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "image.h"
+#include "index/builder.h"
+#include "index/format.h"
+#include "index/segment.h"
+#include "rows.h"
+#include "scratch_folder.h"
+
+using namespace hashmatch;
+using namespace hashmatch::test;
+using format::Header;
+
+namespace {
+
+std::span<const std::byte> bytes_of(const Region& region) { return {region.bytes(), region.size()}; }
+
+// An image that has sections of every kind, and the file it is put in.
+class Sample {
+ public:
+  Sample() {
+    Random random(81);
+    const Rows rows = rows_of_kind(DataKind::kDuplicates, 64, 900, random);
+    image_ = naive_image({64, 16, even_bands(64, 8)}, rows, scattered(900, random), 3);
+    std::memcpy(&header_, image_.bytes(), sizeof header_);
+  }
+
+  // What Segment::open, or check, says of the file that `change` makes of the image.
+  std::string refusal(const std::function<void(std::vector<std::byte>&)>& change, bool check) const {
+    std::vector<std::byte> bytes(image_.bytes(), image_.bytes() + image_.size());
+    change(bytes);
+    publish_file(path_, bytes);
+    try {
+      check ? Segment::check(path_, {}) : void(Segment::open(path_, false));
+    } catch (const FormatError& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+
+  // The same for a change to the header, whose own checksum is made right.
+  std::string header_refusal(const std::function<void(Header&)>& change) const {
+    return refusal(
+        [&](std::vector<std::byte>& bytes) {
+          Header header = header_;
+          change(header);
+          header.header_crc = format::header_crc(header);
+          std::memcpy(bytes.data(), &header, sizeof header);
+        },
+        false);
+  }
+
+  const Header& header() const { return header_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  ScratchFolder folder_;
+  std::string path_ = folder_ / "index.hm";
+  Region image_;
+  Header header_;
+};
+
+bool says(const std::string& message, const std::string& wanted) {
+  return message.find(wanted) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("engine");
+
+TEST_CASE("the builder makes what the naive one makes, whatever the threads") {
+  Random random(82);
+  for (const unsigned bits : kWidths) {
+    for (const DataKind kind : kKinds) {
+      for (const size_t count : {0U, 1U, 2U, 2049U, 7000U, 70'000U}) {
+        for (const int made_for : {0, 4, 31}) {
+          if (count == 70'000 && (made_for != 4 || kind == DataKind::kLowEntropy)) continue;
+          CAPTURE(bits);
+          CAPTURE(count);
+          CAPTURE(name_of(kind));
+          const Rows rows = rows_of_kind(kind, bits, count, random);
+          const auto ids = count % 2 == 0 ? scattered(count, random) : consecutive(count, 5);
+          BuildInput input{bits, made_for, "pdq", rows.bytes(), ids, 1};
+          const Region one = build_image(input);
+          input.threads = 2;
+          const Region two = build_image(input);
+          CHECK(std::ranges::equal(bytes_of(one), bytes_of(two)));
+          Header header;
+          std::memcpy(&header, one.bytes(), sizeof header);
+          format::validate(header, one.size(), "built");
+          CHECK(header.max_distance == made_for);
+          CHECK(std::string(header.hash_type.data()) == "pdq");
+          if (header.clump_count != 0) continue;  // which clumps there are is the builder's to say
+          const Region naive = naive_image(format::layout_of(header), rows, ids);
+          Header expected;
+          std::memcpy(&expected, naive.bytes(), sizeof expected);
+          REQUIRE(header.section_count == expected.section_count);
+          REQUIRE(one.size() == naive.size());
+          for (uint32_t i = 0; i < header.section_count; ++i) {
+            CAPTURE(i);
+            CHECK(std::memcmp(&header.sections[i], &expected.sections[i],
+                              sizeof header.sections[i]) == 0);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a header that is wrong says in what") {
+  const Sample sample;
+  struct Wrong {
+    const char* message;
+    std::function<void(Header&)> change;
+  };
+  const std::vector<Wrong> all = {
+      {"not a hashmatch index", [](Header& h) { h.magic[0] = 'X'; }},
+      {"format version 2, this build reads version 1", [](Header& h) { h.version = 2; }},
+      {"bytes long where its header says", [](Header& h) { h.file_bytes += 64; }},
+      {"width of a code is not supported", [](Header& h) { h.bits = 96; }},
+      {"maximum distance is impossible", [](Header& h) { h.max_distance = -2; }},
+      {"maximum distance is impossible", [](Header& h) { h.max_distance = 65; }},
+      {"hash type", [](Header& h) { h.hash_type.fill('x'); }},
+      {"hash type", [](Header& h) { h.hash_type[0] = '\xFF'; }},
+      {"number of codes is impossible", [](Header& h) { h.entries = uint64_t{1} << 40; }},
+      {"number of codes is impossible", [](Header& h) { h.distinct = h.entries + 1; }},
+      {"number of clumps is impossible", [](Header& h) { h.banded = h.distinct + 1; }},
+      {"number of clumps is impossible", [](Header& h) { h.clump_count = 0; }},
+      {"width of an array is impossible", [](Header& h) { h.id_bytes = 0; }},
+      {"width of an array is impossible", [](Header& h) { h.id_bytes = 9; }},
+      {"width of an array is impossible", [](Header& h) { h.entry_bytes = 8; }},
+      {"width of an array is impossible", [](Header& h) { h.position_bytes = 1; }},
+      {"number of bands is impossible", [](Header& h) { h.band_count = 33; }},
+      {"number of bands is impossible", [](Header& h) { h.band_count = 2; }},
+      {"sketch width is impossible", [](Header& h) { h.sketch_bits = 24; }},
+      {"sketch width is impossible", [](Header& h) { h.sketch_bits = 0; }},
+      {"a band is impossible", [](Header& h) { h.bands[3].width = 0; }},
+      {"a band is impossible", [](Header& h) { h.bands[3].width = 60000; }},
+      {"a band is impossible", [](Header& h) { h.bands[3].at += 1; }},
+      {"bands do not cover the code", [](Header& h) { h.band_count = 7; }},
+      {"sections do not fill the file", [](Header& h) { h.section_count -= 1; }},
+      {"sections do not fill the file", [](Header& h) { h.section_count = 1'000'000; }},
+      {"a section is not where it must be", [](Header& h) { h.sections[2].offset += 64; }},
+      {"a section is not where it must be", [](Header& h) { h.sections[2].size_bytes -= 1; }},
+      {"a section is not where it must be", [](Header& h) { h.sections[2].kind = 99; }},
+      {"a section is not where it must be",
+       [](Header& h) { std::swap(h.sections[6], h.sections[9]); }},
+      {"section is not the one its header lists", [](Header& h) { h.sections[2].crc ^= 1; }},
+      {"section is not the one its header lists", [](Header& h) { h.file_id ^= 1; }},
+  };
+  for (const Wrong& wrong : all) {
+    const std::string message = sample.header_refusal(wrong.change);
+    CAPTURE(wrong.message);
+    CAPTURE(message);
+    CHECK(says(message, wrong.message));
+    CHECK(says(message, sample.path()));
+  }
+  const auto flip = [](std::vector<std::byte>& bytes) { bytes[4000] ^= std::byte{1}; };
+  CHECK(says(sample.refusal(flip, false), "header's checksum is wrong"));
+  const auto shorten = [](std::vector<std::byte>& bytes) { bytes.resize(4095); };
+  CHECK(says(sample.refusal(shorten, false), "4095 bytes are too few"));
+}
+
+TEST_CASE("check finds a changed byte in every section and between them") {
+  const Sample sample;
+  CHECK(sample.refusal([](auto&) {}, true) == "accepted");
+  for (uint32_t i = 0; i < sample.header().section_count; ++i) {
+    const format::Section& section = sample.header().sections[i];
+    const std::string name = format::section_name(section.kind, section.band);
+    CAPTURE(name);
+    for (const uint64_t at : {uint64_t{0}, section.size_bytes / 2, section.size_bytes - 1}) {
+      const auto flip = [&](auto& bytes) { bytes[section.offset + at] ^= std::byte{0x10}; };
+      CHECK(says(sample.refusal(flip, true), "run `hashmatch check`"));
+    }
+    const auto pad = [&](auto& bytes) { bytes[section.offset + section.size_bytes] = std::byte{1}; };
+    CHECK(says(sample.refusal(pad, true), "padding"));
+    const auto prologue = [&](auto& bytes) { bytes[section.offset - 40] ^= std::byte{1}; };
+    CHECK(says(sample.refusal(prologue, false), "the " + name + " section is not the one"));
+  }
+}
+
+TEST_CASE("check finds numbers that are wrong behind checksums that are right") {
+  const Sample sample;
+  struct Wrong {
+    format::Kind kind;
+    uint32_t band;
+    const char* message;
+  };
+  const std::vector<Wrong> all = {
+      {format::Kind::kCodes, 0, "wrong"},
+      {format::Kind::kStarts, 0, "starts of entries are out of order"},
+      {format::Kind::kById, 0, "entries by id are out of order"},
+      {format::Kind::kCentres, 0, "too far from its clump's centre"},
+      {format::Kind::kClumps, 0, "clumps are out of order"},
+      {format::Kind::kBuckets, 2, "buckets of band 2 are out of order"},
+      {format::Kind::kSketches, 3, "a sketch of band 3 is wrong"},
+      {format::Kind::kPositions, 4, "a posting of band 4 is in the wrong bucket"},
+  };
+  for (const Wrong& wrong : all) {
+    CAPTURE(wrong.message);
+    for (const auto& section : sample.header().sections) {
+      if (section.kind != static_cast<uint32_t>(wrong.kind) || section.band != wrong.band) continue;
+      const std::string message = sample.refusal(
+          [&](auto& bytes) {
+            for (size_t at = 0; at < 8; ++at) bytes[section.offset + at] ^= std::byte{0x5A};
+            reseal(bytes);
+          },
+          true);
+      CAPTURE(message);
+      CHECK(says(message, wrong.message));
+    }
+  }
+}
+
+TEST_CASE("check finds a row that a band lists twice") {
+  const Sample sample;
+  for (const auto& section : sample.header().sections) {
+    if (section.kind != static_cast<uint32_t>(format::Kind::kPositions)) continue;
+    // Two postings of one bucket: the second made a copy of the first, sketch and all.
+    const auto twice = [&](auto& bytes) {
+      const auto segment_of = [&](format::Kind kind) {
+        for (const auto& s : sample.header().sections) {
+          if (s.kind == static_cast<uint32_t>(kind) && s.band == section.band) return s.offset;
+        }
+        return uint64_t{0};
+      };
+      const auto* buckets = reinterpret_cast<uint32_t*>(&bytes[segment_of(format::Kind::kBuckets)]);
+      size_t bucket = 0;
+      while (buckets[bucket + 1] - buckets[bucket] < 2) ++bucket;
+      const uint64_t posting = buckets[bucket];
+      std::byte* sketch = &bytes[segment_of(format::Kind::kSketches) + posting * 2];
+      std::memcpy(sketch + 2, sketch, 2);
+      const size_t width = sample.header().position_bytes;
+      std::byte* position = &bytes[section.offset + posting * width];
+      std::memcpy(position + width, position, width);
+      reseal(bytes);
+    };
+    CHECK(says(sample.refusal(twice, true), "lists"));
+  }
+}
+
+TEST_SUITE_END();
