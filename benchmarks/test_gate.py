@@ -116,7 +116,9 @@ def test_one_query_a_call(
 
     gate(benchmark, ratios, (than_flat, than_scan))
     turn = cycle(rows)
-    benchmark.pedantic(lambda: index.search(next(turn), threads=1), rounds=1_000)
+    benchmark.pedantic(  # type: ignore[no-untyped-call]
+        lambda: index.search(next(turn), threads=1), rounds=1_000
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,4 +141,6 @@ def test_bulk(benchmark: BenchmarkFixture, case: Case, than_flat: float, than_sc
         return median(flat) / len(few) / each, median(scan) / len(few) / each
 
     gate(benchmark, ratios, (than_flat, than_scan))
-    benchmark.pedantic(lambda: index.search(case.uploads, threads=1), rounds=3)
+    benchmark.pedantic(  # type: ignore[no-untyped-call]
+        lambda: index.search(case.uploads, threads=1), rounds=3
+    )

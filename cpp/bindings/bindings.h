@@ -38,7 +38,7 @@ inline std::span<const uint64_t> id_span(const IdArray& ids) {
 template <class T>
 py::array_t<T> take(std::vector<T> values) {
   auto held = std::make_unique<std::vector<T>>(std::move(values));
-  const py::ssize_t size = static_cast<py::ssize_t>(held->size());
+  const auto size = static_cast<py::ssize_t>(held->size());
   T* data = held->data();
   py::capsule owner(held.release(), [](void* p) { delete static_cast<std::vector<T>*>(p); });
   py::array_t<T> array(size, data, owner);

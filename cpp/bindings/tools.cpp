@@ -34,11 +34,10 @@ py::object scan_arrays(const ByteArray& queries, const ByteArray& rows, int max_
 constexpr auto kDigits = [] {
   std::array<int8_t, 256> values{};
   values.fill(-1);
-  for (int digit = 0; digit < 10; ++digit)
-    values[static_cast<size_t>('0' + digit)] = static_cast<int8_t>(digit);
-  for (int digit = 10; digit < 16; ++digit) {
-    values[static_cast<size_t>('a' + digit - 10)] = static_cast<int8_t>(digit);
-    values[static_cast<size_t>('A' + digit - 10)] = static_cast<int8_t>(digit);
+  for (size_t digit = 0; digit < 10; ++digit) values['0' + digit] = static_cast<int8_t>(digit);
+  for (size_t digit = 10; digit < 16; ++digit) {
+    values['a' + digit - 10] = static_cast<int8_t>(digit);
+    values['A' + digit - 10] = static_cast<int8_t>(digit);
   }
   return values;
 }();
@@ -126,11 +125,18 @@ std::span<const std::byte> code_rows(const ByteArray& codes, unsigned bits) {
 }
 
 void bind_errors(py::module_& module) {
-  py::register_exception<FormatError>(module, "FormatError", PyExc_ValueError);
+  static PyObject* const format_error =
+      PyErr_NewException("hashmatch.FormatError", PyExc_ValueError, nullptr);
+  module.attr("FormatError") = py::handle(format_error);
   // InvalidArgument is a std::invalid_argument, which is a ValueError already.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is pybind11's
   py::register_exception_translator([](std::exception_ptr thrown) {
     try {
       if (thrown) std::rethrow_exception(thrown);
+    } catch (const FormatError& error) {
+      // A path need not be UTF-8.
+      const auto text = py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefault(error.what()));
+      PyErr_SetObject(format_error, text.ptr());
     } catch (const NotFound& error) {
       PyErr_SetString(PyExc_KeyError, error.what());
     } catch (const IoError& error) {

@@ -77,7 +77,7 @@ StatePtr Index::close_chunks() {
   return next;
 }
 
-void Index::replace(const State& inputs, std::shared_ptr<const Segment> folded) {
+void Index::replace(const State& inputs, const std::shared_ptr<const Segment>& folded) {
   const std::scoped_lock lock(change_mutex_);
   auto next = successor();
   std::vector<uint64_t> removed_meanwhile;
@@ -99,7 +99,11 @@ void Index::replace(const State& inputs, std::shared_ptr<const Segment> folded) 
     SegmentPart part{folded, nullptr};
     if (!removed_meanwhile.empty()) {
       std::vector<uint32_t> entries;
-      for (const uint64_t id : removed_meanwhile) entries.push_back(*folded->find(id));
+      entries.reserve(removed_meanwhile.size());
+      for (const uint64_t id : removed_meanwhile) {
+        // NOLINTNEXTLINE(bugprone-unchecked-optional-access): it was live when the fold began
+        entries.push_back(*folded->find(id));
+      }
       std::ranges::sort(entries);
       part.removed = Tombstones().with(entries);
     }

@@ -16,8 +16,6 @@
 namespace hashmatch {
 namespace {
 
-constexpr uint64_t kNoId = UINT64_MAX;
-
 // From this many rows on, an add builds a segment of its own.
 constexpr size_t kBuildAt = size_t{1} << 16;
 
@@ -87,7 +85,7 @@ std::unique_ptr<Index> Index::open(const std::string& path, bool memory) {
   if (segment->entries() > 0) {
     auto next = index->successor();
     next->segments.push_back({segment, nullptr});
-    index->next_id_ = segment->id(segment->entry_by_id_rank(segment->entries() - 1)) + 1;
+    index->note_id(segment->id(segment->entry_by_id_rank(segment->entries() - 1)));
     index->publish(std::move(next));
   }
   return index;
@@ -123,11 +121,10 @@ void Index::require_new(std::span<const uint64_t> ids) const {
   const auto refuse = [](uint64_t id, const char* why) {
     throw InvalidArgument("id " + std::to_string(id) + why + "; nothing was added");
   };
-  if (sorted.back() == kNoId) refuse(kNoId, " is reserved, ids are below 2^64 - 1");
   if (const auto twice = std::ranges::adjacent_find(sorted); twice != sorted.end()) {
     refuse(*twice, " is given twice");
   }
-  if (sorted.front() >= next_id_) return;
+  if (!ids_used_up_ && sorted.front() >= next_id_) return;
   for (const uint64_t id : ids) {
     if (recent_.contains(id)) refuse(id, " is in the index already");
   }
@@ -146,7 +143,9 @@ uint64_t Index::add(std::span<const std::byte> codes, unsigned threads) {
   const size_t count = codes.size() / code_bytes(bits_);
   const std::scoped_lock lock(change_mutex_);
   const uint64_t first = next_id_;
-  if (count > kNoId - first) throw InvalidArgument("no consecutive ids are left; give ids");
+  if (count > 0 && (ids_used_up_ || count - 1 > UINT64_MAX - first)) {
+    throw InvalidArgument("no consecutive ids are left below 2^64; give ids");
+  }
   std::vector<uint64_t> ids(count);
   std::iota(ids.begin(), ids.end(), first);
   add_locked(codes, ids, threads);
@@ -165,8 +164,14 @@ void Index::add_locked(std::span<const std::byte> codes, std::span<const uint64_
   } else {
     append_rows(codes, ids);
   }
-  next_id_ = std::max(next_id_, *std::ranges::max_element(ids) + 1);
+  note_id(*std::ranges::max_element(ids));
   fold_in_background();
+}
+
+void Index::note_id(uint64_t id) {
+  if (id < next_id_) return;
+  next_id_ = id + 1;
+  if (id == UINT64_MAX) ids_used_up_ = true;
 }
 
 ChunkPart& Index::writable_chunk(State& state, size_t rows) const {

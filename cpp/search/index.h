@@ -38,8 +38,8 @@ class Index {
   // Writes one segment file that holds what the index holds now. Changes nothing here.
   void save(const std::string& path) const;
 
-  // Rows of bits / 8 bytes, each under its id. Throws InvalidArgument on a repeated id or one of
-  // 2^64 - 1; nothing is added then.
+  // Rows of bits / 8 bytes, each under its id. Throws InvalidArgument on a repeated id; nothing is
+  // added then.
   void add(std::span<const std::byte> codes, std::span<const uint64_t> ids, unsigned threads);
 
   // The same with consecutive ids, past all that were ever held. Returns the first.
@@ -79,12 +79,13 @@ class Index {
   void require_new(std::span<const uint64_t> ids) const;
   void add_locked(std::span<const std::byte> codes, std::span<const uint64_t> ids,
                   unsigned threads);
+  void note_id(uint64_t id);
   void append_rows(std::span<const std::byte> codes, std::span<const uint64_t> ids);
   ChunkPart& writable_chunk(State& state, size_t rows) const;
 
   StatePtr close_chunks();
   std::shared_ptr<const Segment> build(const State& inputs, unsigned threads) const;
-  void replace(const State& inputs, std::shared_ptr<const Segment> folded);
+  void replace(const State& inputs, const std::shared_ptr<const Segment>& folded);
   void fold_in_background();
 
   const unsigned bits_;
@@ -98,8 +99,9 @@ class Index {
   mutable std::mutex state_mutex_;          // a pointer's copy
 
   StatePtr state_;
-  Recent recent_;  // rows of chunks by id
-  uint64_t next_id_ = 0;
+  Recent recent_;         // rows of chunks by id
+  uint64_t next_id_ = 0;  // exceeds every id ever held, unless they are used up
+  bool ids_used_up_ = false;
   std::atomic<bool> folding_{false};
   pid_t background_process_ = 0;
   std::jthread background_;

@@ -13,8 +13,9 @@ FlatRows flatten(const State& state) {
   size_t count = 0;
   const auto take = [&](const uint64_t* code, uint64_t id) {
     // Only a damaged file can list an entry under two rows.
-    if (count == live)
+    if (count == live) {
       throw FormatError("the index lists more rows than it holds; run `hashmatch check`");
+    }
     std::memcpy(flat.codes.data() + count * row_bytes, code, row_bytes);
     flat.ids[count++] = id;
   };

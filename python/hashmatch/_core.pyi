@@ -1,4 +1,4 @@
-"""The compiled engine: plain arrays in, plain arrays out. `hashmatch` wraps it; nothing here is public."""
+"""The compiled engine: arrays in, arrays out. `hashmatch` wraps it; nothing here is public."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, final
@@ -29,12 +29,12 @@ class Index:
         """`max_distance` -1 stands for none; `bits` is 64, 128, 160 or 256."""
 
     @staticmethod
-    def open(path: str, memory: bool) -> Index: ...
-    def save(self, path: str) -> None: ...
+    def open(path: bytes | str, memory: bool) -> Index: ...
+    def save(self, path: bytes | str) -> None: ...
     def add(
         self, codes: NDArray[np.uint8], ids: NDArray[np.uint64] | None, threads: int
     ) -> NDArray[np.uint64]:
-        """Rows are `uint8[n, bits / 8]`, C-contiguous. ValueError on a repeated id: nothing added."""
+        """Rows: `uint8[n, bits / 8]`, C-contiguous. ValueError on a repeated id: nothing added."""
 
     def search(
         self,
@@ -44,7 +44,7 @@ class Index:
         threads: int,
         progress: Callable[[int, int], object] | None,
     ) -> Matches:
-        """`limit` 0 stands for none, `threads` 0 for all cores; progress(done, total) in queries."""
+        """`limit` 0 stands for none, `threads` 0 for all cores; progress(done, total): queries."""
 
     def nearest(
         self,
@@ -90,9 +90,10 @@ def scan(
 def decode_hex(rows: Sequence[str], width: int) -> NDArray[np.uint8]:
     """`uint8[n, width]` of n hex strings of 2 * width digits. ValueError names the row (from 0)."""
 
-def inspect(path: str) -> dict[str, Any]:
+def inspect(path: bytes | str) -> dict[str, Any]:
     """The header of a segment file: version, bits, hash_type, max_distance, rows, distinct, bands,
-    band_bits, sketch_bits, size_bytes, sections (list of dicts: name, offset, size_bytes, crc32c)."""
+    band_bits, sketch_bits, size_bytes, sections (a list of dicts: name, offset, size_bytes,
+    crc32c)."""
 
-def check(path: str, progress: Callable[[int, int], object] | None) -> None:
+def check(path: bytes | str, progress: Callable[[int, int], object] | None) -> None:
     """Verify every checksum and every offset of a segment file. FormatError says what and where."""

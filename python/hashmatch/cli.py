@@ -15,12 +15,7 @@ from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import numpy as np
-
-try:
-    import typer
-except ImportError:
-    sys.stderr.write('hashmatch: the command needs typer and rich: pip install "hashmatch[cli]"\n')
-    sys.exit(2)
+import typer
 
 import hashmatch
 from hashmatch import _core
@@ -205,7 +200,7 @@ def info(
     file: Annotated[str, typer.Argument(metavar="FILE.hm", help="A built index.")],
 ) -> None:
     """Say what a built index holds, from its header."""
-    header = _core.inspect(file)
+    header = _core.inspect(os.fsencode(file))
     sections = header.pop("sections")
     if header["max_distance"] < 0:
         header["max_distance"] = "none"
@@ -227,8 +222,8 @@ def check(
 ) -> None:
     """Read a built index through and verify every checksum and offset in it."""
     with progress_bar("checking") as bar:
-        _core.check(file, bar)
-    _tell(f"{file}: nothing wrong, {_count(_core.inspect(file)['rows'], 'hash')}")
+        _core.check(os.fsencode(file), bar)
+    _tell(f"{file}: nothing wrong, {_count(_core.inspect(os.fsencode(file))['rows'], 'hash')}")
 
 
 @app.command()

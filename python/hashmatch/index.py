@@ -239,9 +239,9 @@ def _callable(progress: Progress) -> Progress:
     return progress
 
 
-def _file(path: str | os.PathLike[str]) -> str:
+def _file(path: str | os.PathLike[str]) -> bytes:
     """A path as the engine takes it. C would end it at a zero byte and open another file."""
-    name = os.fsdecode(path)
-    if "\0" in name:
-        raise ValueError(f"{name!r} is no path: it has a zero byte")
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError(f"{os.fsdecode(name)!r} is no path: it has a zero byte")
     return name
