@@ -75,9 +75,10 @@ def _side_by_side(
     name = f"{_short(len(codes.codes))} x {codes.bits}, r = {distance}"
     uploads = codes.uploads(BULK, distance)
     peers.assert_same(index, flat, uploads[:100], distance)
+    # Turns long enough for an index to fill the caches again that a scan has emptied.
     ours, theirs = in_turns(
-        10,
-        one_by_one(index, uploads[:2_000], distance),
+        4,
+        one_by_one(index, uploads[:8_000], distance),
         [partial(flat.search, uploads[at : at + 1], distance) for at in range(100)],
     )
     yield faster(
@@ -109,7 +110,7 @@ def adversarial(rows: int) -> Iterator[Figure]:
     """
     ordinary = datasets.make("uniform", rows)
     uniform = built(ordinary.codes)
-    uniform_calls = one_by_one(uniform, ordinary.uploads(1_000, PDQ), PDQ)
+    uniform_calls = one_by_one(uniform, ordinary.uploads(4_000, PDQ), PDQ)
     for name in datasets.ADVERSARIAL:
         hard = datasets.make(name, rows)
         index = built(hard.codes)
@@ -118,7 +119,7 @@ def adversarial(rows: int) -> Iterator[Figure]:
             queries = draw(2_000, PDQ)
             _assert_exact(index, hard.codes, queries[:20], PDQ)
             ours, usual, scan = in_turns(
-                5,
+                2,
                 one_by_one(index, queries, PDQ),
                 uniform_calls,
                 _scans(hard.codes, queries[:1], PDQ, 10),

@@ -82,7 +82,7 @@ def draw(panels: list[tuple[str, list[Line]]]) -> None:
         len(panels),
         1,
         sharex=True,
-        figsize=(9, 1.6 + 0.36 * sum(len(found) + 1.5 for _, found in panels)),
+        figsize=(9, 1.3 + 0.34 * sum(len(found) + 1 for _, found in panels)),
         gridspec_kw={"height_ratios": [len(found) for _, found in panels]},
     )
     for area, (title, found) in zip(areas, panels, strict=True):
@@ -95,13 +95,14 @@ def draw(panels: list[tuple[str, list[Line]]]) -> None:
         for marker, label in (("o", "one query a call"), ("D", "in bulk, per query"))
     ]
     figure.legend(handles=marks, loc="upper right", ncols=2, frameon=False, fontsize=9)
-    figure.subplots_adjust(left=0.27, right=0.97, top=0.9, bottom=0.17, hspace=0.28)
+    figure.subplots_adjust(left=0.27, right=0.97, top=0.91, bottom=0.15, hspace=0.22)
 
 
 def panel(area: Axes, title: str, found: list[Line]) -> None:
     area.set_title(title, loc="left", fontsize=10.5, color=INK, fontweight="bold")
     area.set_xscale("log")
-    area.set_xlim(1, 150_000)
+    area.set_xlim(1, 400_000)
+    area.minorticks_off()
     area.set_ylim(len(found) - 0.4, -0.6)
     names = [f"{line.name}\n({line.where})" if line.where else line.name for line in found]
     area.set_yticks(range(len(found)), names, fontsize=9, color=INK)
@@ -109,8 +110,8 @@ def panel(area: Axes, title: str, found: list[Line]) -> None:
         ours = line.name == "hashmatch"
         colour = OURS if ours else THEIRS
         times = [line.one_us] if line.bulk_us is None else [line.bulk_us, line.one_us]
-        if len(times) == 2:
-            area.plot(times, [row, row], color=colour, linewidth=1.4, alpha=0.5, zorder=2)
+        area.plot(times, [row] * len(times), color=colour, linewidth=1.4, alpha=0.5, zorder=2)
+        if line.bulk_us is not None:
             area.plot(line.bulk_us, row, "D", color=colour, markersize=5, zorder=3)
         area.plot(line.one_us, row, "o", color=colour, markersize=7, zorder=3)
         text = time(line.one_us) if len(times) == 1 else f"{time(line.one_us)}, {time(times[0])}"

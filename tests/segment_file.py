@@ -1,4 +1,4 @@
-"""A reader of segment files that follows cpp/index/FORMAT.md, and shares no code with the engine."""
+"""A reader of segment files by cpp/index/FORMAT.md alone: it shares no code with the engine."""
 
 from __future__ import annotations
 

@@ -16,8 +16,6 @@ import oracle
 from hashmatch import Index
 from oracle import flipped, random_codes
 
-MAX_ID = 2**64 - 2
-
 
 class IndexMachine(RuleBasedStateMachine):
     def __init__(self) -> None:

@@ -133,6 +133,7 @@ void Segment::verify_structure() const {
     std::memcpy(&prologue, image_.bytes() + section.offset - sizeof prologue, sizeof prologue);
     if (prologue.magic != format::kMagic || prologue.file_id != header_->file_id ||
         prologue.prologue_crc != format::prologue_crc(prologue) ||
+        prologue.reserved != decltype(prologue.reserved){} ||
         std::memcmp(&prologue.section, &section, sizeof section) != 0) {
       damaged("the " + format::section_name(section.kind, section.band) +
               " section is not the one its header lists");
@@ -233,14 +234,6 @@ void Segment::verify_numbers() const {
       }
     }
   });
-}
-
-Segment::EntryRange Segment::entries_of(uint32_t row) const {
-  if (header_->distinct == header_->entries) return {row, row + 1};
-  const uint64_t first = starts_[row];
-  const uint64_t last = starts_[row + 1];
-  if (first > last || last > entries()) damaged("the starts of entries are out of order");
-  return {static_cast<uint32_t>(first), static_cast<uint32_t>(last)};
 }
 
 uint32_t Segment::row_of(uint32_t entry) const {

@@ -75,7 +75,13 @@ class Segment {
   struct EntryRange {
     uint32_t first, last;
   };
-  EntryRange entries_of(uint32_t row) const;
+  EntryRange entries_of(uint32_t row) const {
+    if (header_->distinct == header_->entries) return {row, row + 1};
+    const uint64_t first = starts_[row];
+    const uint64_t last = starts_[row + 1];
+    if (first > last || last > entries()) damaged("the starts of entries are out of order");
+    return {static_cast<uint32_t>(first), static_cast<uint32_t>(last)};
+  }
   uint32_t row_of(uint32_t entry) const;
   uint64_t id(uint32_t entry) const { return header_->id_base + ids_[entry]; }
 

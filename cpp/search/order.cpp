@@ -26,6 +26,23 @@ void pass(std::span<const Found> from, std::span<Found> to, const Key& key) {
   for (const Found& found : from) to[next[key(found)]++] = found;
 }
 
+// Passes by the digits of the ids. The result is in either span: the one returned.
+std::span<Found> pass_by_id(std::span<Found> from, std::span<Found> to) {
+  uint64_t least = UINT64_MAX;
+  uint64_t largest = 0;
+  for (const Found& f : from) {
+    least = std::min(least, f.id);
+    largest = std::max(largest, f.id);
+  }
+  const auto id_bits = static_cast<unsigned>(std::bit_width(largest - least));
+  constexpr uint64_t kDigit = (uint64_t{1} << kDigitBits) - 1;
+  for (unsigned shift = 0; shift < id_bits; shift += kDigitBits) {
+    pass(from, to, [&](const Found& f) { return (f.id - least) >> shift & kDigit; });
+    std::swap(from, to);
+  }
+  return from;
+}
+
 }  // namespace
 
 void sort_found(std::span<Found> found, std::vector<Found>& spare) {
@@ -36,20 +53,17 @@ void sort_found(std::span<Found> found, std::vector<Found>& spare) {
   if (spare.size() < found.size()) spare.resize(found.size());
   std::span<Found> from = found;
   std::span<Found> to(spare.data(), found.size());
-  uint64_t least = UINT64_MAX;
-  uint64_t largest = 0;
-  for (const Found& f : found) {
-    least = std::min(least, f.id);
-    largest = std::max(largest, f.id);
+  // The rows of a clump come in order of id, and then a few from the bands.
+  const auto by_id = [](const Found& a, const Found& b) { return a.id < b.id; };
+  const auto ordered = std::is_sorted_until(found.begin(), found.end(), by_id);
+  if (found.end() - ordered < ordered - found.begin()) {
+    std::sort(ordered, found.end(), by_id);
+    std::merge(found.begin(), ordered, ordered, found.end(), to.begin(), by_id);
+    from = to;
+  } else {
+    from = pass_by_id(from, to);
   }
-  const auto id_bits = static_cast<unsigned>(std::bit_width(largest - least));
-  constexpr uint64_t kDigit = (uint64_t{1} << kDigitBits) - 1;
-  // The rows of a clump come in order of id already.
-  const bool by_id = std::ranges::is_sorted(found, {}, &Found::id);
-  for (unsigned shift = 0; shift < id_bits && !by_id; shift += kDigitBits) {
-    pass(from, to, [&](const Found& f) { return (f.id - least) >> shift & kDigit; });
-    std::swap(from, to);
-  }
+  to = from.data() == found.data() ? std::span(spare.data(), found.size()) : found;
   pass(from, to, [](const Found& f) { return f.distance; });
   if (to.data() != found.data()) std::ranges::copy(to, found.begin());
 }

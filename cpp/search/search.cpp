@@ -20,10 +20,11 @@ constexpr size_t kBlock = size_t{1} << 17;
 constexpr size_t kFewQueries = 8;
 
 void add_segment_hits(const SegmentPart& part, std::span<const Hit> hits, std::vector<Found>& out) {
+  const Segment& segment = *part.segment;
   for (const Hit& hit : hits) {
-    const auto [first, last] = part.segment->entries_of(hit.row);
+    const auto [first, last] = segment.entries_of(hit.row);
     for (uint32_t entry = first; entry < last; ++entry) {
-      if (part.holds(entry)) out.push_back({part.segment->id(entry), hit.query, hit.distance});
+      if (part.holds(entry)) out.push_back({segment.id(entry), hit.query, hit.distance});
     }
   }
 }

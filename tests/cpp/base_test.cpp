@@ -182,7 +182,8 @@ TEST_CASE("parallel_for runs every task once") {
       std::atomic<unsigned> largest{0};
       parallel_for(count, threads, [&](size_t index, unsigned worker) {
         ++runs[index];
-        for (unsigned seen = largest; worker > seen && !largest.compare_exchange_weak(seen, worker);)
+        for (unsigned seen = largest;
+             worker > seen && !largest.compare_exchange_weak(seen, worker);)
           ;
       });
       CHECK(std::ranges::all_of(runs, [](const auto& n) { return n == 1; }));

@@ -62,7 +62,8 @@ class PairedIndex {
         const auto found = static_cast<size_t>(results.offsets[i + 1]) - first;
         if (found % 2 != 0) return "half a pair";
         for (size_t k = 0; k < found; k += 2) {
-          if (results.id[first + k] % 2 != 0 || results.id[first + k] + 1 != results.id[first + k + 1]) {
+          if (results.id[first + k] % 2 != 0 ||
+              results.id[first + k] + 1 != results.id[first + k + 1]) {
             return "two halves of different pairs";
           }
         }
@@ -83,7 +84,7 @@ class PairedIndex {
 
 }  // namespace
 
-TEST_SUITE_BEGIN("engine");
+TEST_SUITE_BEGIN("base");
 
 TEST_CASE("readers see whole changes while rows are added, removed, folded and saved") {
   const ScratchFolder folder;

@@ -20,10 +20,12 @@ namespace {
 // A file in memory, under a path that can be opened.
 class MemoryFile {
  public:
-  explicit MemoryFile(std::span<const std::byte> contents) : fd_(memfd_create("image", MFD_CLOEXEC)) {
+  explicit MemoryFile(std::span<const std::byte> contents)
+      : fd_(memfd_create("image", MFD_CLOEXEC)) {
     if (fd_ < 0) throw std::runtime_error("no file in memory");
     const auto size = static_cast<ssize_t>(contents.size());
-    if (write(fd_, contents.data(), contents.size()) != size) throw std::runtime_error("short write");
+    if (write(fd_, contents.data(), contents.size()) != size)
+      throw std::runtime_error("short write");
   }
   ~MemoryFile() { close(fd_); }
   MemoryFile(const MemoryFile&) = delete;
@@ -60,7 +62,8 @@ void open_and_use(const std::string& path, bool memory) {
   std::vector<std::byte> queries(kCount * size);
   const auto ids = index->ids();
   for (size_t i = 0; i < kCount; ++i) {
-    for (size_t k = 0; k < size; ++k) queries[i * size + k] = static_cast<std::byte>(i * 37 + k * i);
+    for (size_t k = 0; k < size; ++k)
+      queries[i * size + k] = static_cast<std::byte>(i * 37 + k * i);
     if (i % 2 == 0 && !ids.empty()) index->codes({&ids[i % ids.size()], 1}, &queries[i * size]);
   }
   use(*index, queries, kCount);

@@ -1,4 +1,5 @@
-// Using a segment file that may be damaged in every way: what must end well, or in one of our errors.
+// Using a segment file that may be damaged in every way: what must end well, or in one of our
+// errors.
 #pragma once
 
 #include <cstddef>

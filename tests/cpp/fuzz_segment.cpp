@@ -19,7 +19,8 @@ namespace {
 void write_seed(const std::string& path, const Region& image) {
   std::ofstream file(path, std::ios::binary);
   file.put(3);
-  file.write(reinterpret_cast<const char*>(image.bytes()), static_cast<std::streamsize>(image.size()));
+  file.write(reinterpret_cast<const char*>(image.bytes()),
+             static_cast<std::streamsize>(image.size()));
 }
 
 void write_seeds(const std::string& folder) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstring>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 
 #include "base/crc32c.h"
@@ -174,7 +174,8 @@ Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint6
     }
     buckets.push_back(positions.size());
     writer.put(Kind::kBuckets, band, 4, buckets);
-    if (layout.sketch_bits != 0) writer.put(Kind::kSketches, band, layout.sketch_bits / 8, sketches);
+    if (layout.sketch_bits != 0)
+      writer.put(Kind::kSketches, band, layout.sketch_bits / 8, sketches);
     if (band != 0) writer.put(Kind::kPositions, band, header.position_bytes, positions);
   }
   return writer.finish();

@@ -21,7 +21,8 @@ namespace {
 
 // An index and what it must hold.
 struct Pair {
-  explicit Pair(unsigned width, int max_distance = 8) : index(width, max_distance, "t"), bits(width) {}
+  explicit Pair(unsigned width, int max_distance = 8)
+      : index(width, max_distance, "t"), bits(width) {}
 
   void add(const Rows& rows, const std::vector<uint64_t>& ids) {
     index.add(rows.bytes(), ids, 2);
@@ -53,7 +54,8 @@ struct Pair {
     for (const unsigned radius : radii) {
       const SearchOptions options{radius, 0, 2, {}};
       const auto* bytes = queries.bytes().data();
-      CHECK(difference(search(*of.state(), bytes, queries.size(), options), rankings, radius) == "");
+      CHECK(difference(search(*of.state(), bytes, queries.size(), options), rankings, radius) ==
+            "");
       const Results first = search(*of.state(), bytes, 1, options);
       CHECK(difference(first, std::span(rankings).first(1), radius) == "");
       CHECK(difference(nearest(*of.state(), bytes, queries.size(), 5, options), rankings, radius,
@@ -69,8 +71,8 @@ struct Pair {
 };
 
 void wait_for_folding(const Index& index) {
-  for (int i = 0; i < 600 && (index.state()->chunk_rows() >= 16384 ||
-                              index.state()->segments.size() > 5);
+  for (int i = 0;
+       i < 600 && (index.state()->chunk_rows() >= 16384 || index.state()->segments.size() > 5);
        ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
@@ -78,7 +80,7 @@ void wait_for_folding(const Index& index) {
 
 }  // namespace
 
-TEST_SUITE_BEGIN("engine");
+TEST_SUITE_BEGIN("base");
 
 TEST_CASE("an empty index") {
   for (const unsigned bits : kWidths) {
@@ -152,9 +154,21 @@ TEST_CASE("ids are consecutive past all that were ever held") {
   index.add(uniform(64, 1, random).bytes(), std::vector<uint64_t>{1000}, 1);
   CHECK(index.add(uniform(64, 1, random).bytes(), 1) == 1001);
   CHECK(index.add({}, 1) == 1002);
+  // The largest id there is: none follows it, but smaller ones may still be given.
+  const std::vector<uint64_t> last = {UINT64_MAX};
   index.add(uniform(64, 1, random).bytes(), std::vector<uint64_t>{UINT64_MAX - 1}, 1);
+  CHECK_THROWS_AS(index.add(uniform(64, 2, random).bytes(), 1), InvalidArgument);
+  CHECK(index.add(uniform(64, 1, random).bytes(), 1) == UINT64_MAX);
   CHECK_THROWS_AS(index.add(uniform(64, 1, random).bytes(), 1), InvalidArgument);
-  CHECK(index.size() == 8);
+  CHECK_THROWS_AS(index.add(uniform(64, 1, random).bytes(), last, 1), InvalidArgument);
+  CHECK_THROWS_AS(index.add(uniform(64, 1, random).bytes(), std::vector<uint64_t>{5}, 1),
+                  InvalidArgument);
+  index.add(uniform(64, 1, random).bytes(), std::vector<uint64_t>{77}, 1);
+  index.compact(1);
+  CHECK_THROWS_AS(index.add(uniform(64, 1, random).bytes(), last, 1), InvalidArgument);
+  index.remove(last);
+  index.add(uniform(64, 1, random).bytes(), last, 1);
+  CHECK(index.size() == 10);
 }
 
 TEST_CASE("a refused change changes nothing") {
@@ -166,7 +180,7 @@ TEST_CASE("a refused change changes nothing") {
     const uint64_t generation = pair.index.state()->generation;
     const Rows two = uniform(256, 2, random);
     for (const std::vector<uint64_t>& ids :
-         {std::vector<uint64_t>{5000, 10}, {3009, 1}, {4000, 4000}, {1, UINT64_MAX}}) {
+         {std::vector<uint64_t>{5000, 10}, {3009, 1}, {4000, 4000}}) {
       CHECK_THROWS_AS(pair.index.add(two.bytes(), ids, 1), InvalidArgument);
     }
     // As many as make the check walk the segment's ids side by side.

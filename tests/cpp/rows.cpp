@@ -13,6 +13,8 @@ unsigned below(Random& random, size_t limit) { return static_cast<unsigned>(rand
 
 }  // namespace
 
+void Rows::append(const std::byte* code) { bytes_.insert(bytes_.end(), code, code + bits_ / 8); }
+
 void Rows::flip(size_t i, unsigned bit) { row(i)[bit / 8] ^= std::byte{1} << (bit % 8); }
 
 void Rows::set(size_t i, unsigned at, unsigned width, uint32_t value) {
@@ -183,7 +185,7 @@ std::vector<uint64_t> scattered(size_t count, Random& random) {
   std::vector<uint64_t> ids;
   while (ids.size() < count) {
     const uint64_t id = random() >> below(random, 40);
-    if (id != UINT64_MAX && seen.insert(id).second) ids.push_back(id);
+    if (seen.insert(id).second) ids.push_back(id);
   }
   return ids;
 }

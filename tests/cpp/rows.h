@@ -25,7 +25,7 @@ class Rows {
   std::byte* row(size_t i) { return bytes_.data() + i * (bits_ / 8); }
   const std::byte* row(size_t i) const { return bytes_.data() + i * (bits_ / 8); }
 
-  void append(const std::byte* code) { bytes_.insert(bytes_.end(), code, code + bits_ / 8); }
+  void append(const std::byte* code);
   void flip(size_t i, unsigned bit);
   // Makes the `width` bits from `at` those of `value`.
   void set(size_t i, unsigned at, unsigned width, uint32_t value);
@@ -40,10 +40,18 @@ using Random = std::mt19937_64;
 Rows uniform(unsigned bits, size_t count, Random& random);
 
 // Sets of codes that a search by buckets finds hard.
-enum class DataKind { kUniform, kClusters, kDuplicates, kPoisoned, kLowEntropy, kOneCentre, kAllEqual };
-inline constexpr DataKind kKinds[] = {DataKind::kUniform,    DataKind::kClusters,  DataKind::kDuplicates,
-                                  DataKind::kPoisoned,   DataKind::kLowEntropy, DataKind::kOneCentre,
-                                  DataKind::kAllEqual};
+enum class DataKind {
+  kUniform,
+  kClusters,
+  kDuplicates,
+  kPoisoned,
+  kLowEntropy,
+  kOneCentre,
+  kAllEqual
+};
+inline constexpr DataKind kKinds[] = {
+    DataKind::kUniform,    DataKind::kClusters,  DataKind::kDuplicates, DataKind::kPoisoned,
+    DataKind::kLowEntropy, DataKind::kOneCentre, DataKind::kAllEqual};
 std::string name_of(DataKind kind);
 Rows rows_of_kind(DataKind kind, unsigned bits, size_t count, Random& random);
 

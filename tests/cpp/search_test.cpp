@@ -58,8 +58,8 @@ std::vector<unsigned> radii_of(unsigned bits) {
 }
 
 std::shared_ptr<const Segment> built(const Case& of, int max_distance, unsigned threads = 2) {
-  return Segment::from_image(build_image(
-      {of.rows.bits(), max_distance, "", of.rows.bytes(), of.ids, threads}));
+  return Segment::from_image(
+      build_image({of.rows.bits(), max_distance, "", of.rows.bytes(), of.ids, threads}));
 }
 
 }  // namespace
@@ -89,7 +89,9 @@ TEST_CASE("search is exact for every layout and kind of data") {
       Rows rows = rows_of_kind(kind, bits, 2500, random);
       Rows queries = planted_queries(rows, radii, 10, random);
       const Case of(std::move(rows), std::move(queries), random);
-      for (const Layout& layout : layouts) {
+      // Each kind meets every other layout, and each layout every other kind.
+      for (size_t i = static_cast<size_t>(kind) % 2; i < layouts.size(); i += 2) {
+        const Layout& layout = layouts[i];
         CAPTURE(name_of(layout));
         CAPTURE(name_of(kind));
         for (const size_t clumps : {0U, 5U}) {
@@ -118,7 +120,7 @@ TEST_CASE("search is exact where many queries meet each bucket") {
         flip_some(queries, queries.size() - 1, static_cast<unsigned>(queries.size() % 9), random);
       }
       const Case of(std::move(rows), std::move(queries), random);
-      for (size_t i = 1; i < layouts.size(); ++i) {
+      for (size_t i = 1 + static_cast<size_t>(kind) % 3; i < layouts.size(); i += 3) {
         CAPTURE(name_of(layouts[i]));
         CAPTURE(name_of(kind));
         const size_t clumps = i % 2 == 0 ? 0 : 5;
@@ -137,7 +139,8 @@ TEST_CASE("search is exact for every radius") {
     std::vector<unsigned> radii(65);
     std::iota(radii.begin(), radii.end(), 0U);
     for (const size_t count : {7U, 400U, 5000U}) {
-      Rows rows = rows_of_kind(count == 400 ? DataKind::kClusters : DataKind::kUniform, bits, count, random);
+      Rows rows = rows_of_kind(count == 400 ? DataKind::kClusters : DataKind::kUniform, bits, count,
+                               random);
       Rows queries = planted_queries(rows, radii, 2, random);
       const Case of(std::move(rows), std::move(queries), random);
       for (const int made_for : {0, 3, 31, static_cast<int>(bits)}) {
@@ -157,8 +160,8 @@ TEST_CASE("search is exact for every number of rows") {
     for (const size_t count :
          {0U, 1U, 2U, 3U, 7U, 8U, 9U, 63U, 64U, 65U, 255U, 2047U, 2048U, 2049U, 40'001U}) {
       CAPTURE(count);
-      Rows rows = rows_of_kind(count % 2 == 0 ? DataKind::kDuplicates : DataKind::kUniform, bits, count,
-                               random);
+      Rows rows = rows_of_kind(count % 2 == 0 ? DataKind::kDuplicates : DataKind::kUniform, bits,
+                               count, random);
       const auto radii = radii_of(bits);
       Rows queries = planted_queries(rows, radii, 5, random);
       const Case of(std::move(rows), std::move(queries), random);
@@ -197,7 +200,8 @@ TEST_CASE("buckets larger than a slice or a tile") {
 TEST_CASE("one query among many heavy buckets") {
   Random random(7);
   for (const unsigned bits : {64U, 256U}) {
-    for (const DataKind kind : {DataKind::kPoisoned, DataKind::kClusters, DataKind::kOneCentre, DataKind::kLowEntropy}) {
+    for (const DataKind kind :
+         {DataKind::kPoisoned, DataKind::kClusters, DataKind::kOneCentre, DataKind::kLowEntropy}) {
       Rows rows = rows_of_kind(kind, bits, 60'000, random);
       const std::vector<unsigned> radii = {0, 3, 8, 12, 20, 31};
       Rows queries = planted_queries(rows, radii, 2, random);
