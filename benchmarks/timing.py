@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -23,6 +23,11 @@ def pin() -> None:
 def unpin() -> None:
     """Let this process have every core again."""
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
+def on_cores(cores: Iterable[int], call: Call) -> None:
+    os.sched_setaffinity(0, cores)
+    call()
 
 
 def timed(call: Callable[[], T]) -> tuple[T, float]:

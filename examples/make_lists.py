@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pdqhash  # type: ignore[import-untyped]
+import pdqhash
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -1,4 +1,4 @@
-// Eight table look-ups for eight bytes at a time ("slicing by 8"): about 2 GB/s on any machine.
+// Three streams of the processor's CRC instruction would be faster still, but no one waits for this.
 #include "base/crc32c.h"
 
 #include <array>
@@ -25,19 +25,46 @@ constexpr auto kTables = [] {
   return tables;
 }();
 
-}  // namespace
-
-uint32_t crc32c(std::span<const std::byte> bytes, uint32_t crc) {
-  crc = ~crc;
-  while (bytes.size() >= 8) {
+// Eight table look-ups for eight bytes ("slicing by 8"): about 2 GB/s on any machine.
+uint32_t extend_portable(uint32_t crc, std::span<const std::byte> words) {
+  for (; !words.empty(); words = words.subspan(8)) {
     uint64_t word;
-    std::memcpy(&word, bytes.data(), 8);
+    std::memcpy(&word, words.data(), 8);
     word ^= crc;
     crc = 0;
     for (size_t k = 0; k < 8; ++k) crc ^= kTables[7 - k][(word >> (8 * k)) & 0xFF];
-    bytes = bytes.subspan(8);
   }
-  for (const std::byte byte : bytes) {
+  return crc;
+}
+
+#ifdef __x86_64__
+__attribute__((target("sse4.2"))) uint32_t extend_sse42(uint32_t crc,
+                                                        std::span<const std::byte> words) {
+  uint64_t wide = crc;
+  const std::byte* end = words.data() + words.size();
+  for (const std::byte* at = words.data(); at != end; at += 8) {
+    uint64_t word;
+    std::memcpy(&word, at, 8);
+    wide = __builtin_ia32_crc32di(wide, word);
+  }
+  return static_cast<uint32_t>(wide);
+}
+#endif
+
+uint32_t extend(uint32_t crc, std::span<const std::byte> words) {
+#ifdef __x86_64__
+  static const bool sse42 = __builtin_cpu_supports("sse4.2") != 0;
+  if (sse42) return extend_sse42(crc, words);
+#endif
+  return extend_portable(crc, words);
+}
+
+}  // namespace
+
+uint32_t crc32c(std::span<const std::byte> bytes, uint32_t crc) {
+  const size_t whole = bytes.size() / 8 * 8;
+  crc = extend(~crc, bytes.first(whole));
+  for (const std::byte byte : bytes.subspan(whole)) {
     crc = (crc >> 8) ^ kTables[0][(crc ^ static_cast<uint32_t>(byte)) & 0xFF];
   }
   return ~crc;

@@ -258,18 +258,42 @@ class Builder {
     if (layout_.sketch_bits == 32) write_postings<uint32_t>(band, cut, buckets);
   }
 
+  // A posting on its way to its bucket.
+  struct Posting {
+    uint32_t value;
+    uint32_t sketch;
+    uint32_t row;
+  };
+
+  // Rows go to their buckets in two steps, a chunk of them at a time: first to the part of the table
+  // that their value's high bits name, then, part by part, to their places. Written in one step they
+  // would touch far more lines than the caches hold.
   template <class Sketch>
   void write_postings(unsigned band, const BandCutter& cut, const uint32_t* buckets) {
+    constexpr size_t kChunk = size_t{1} << 22;
     const auto* codes = reinterpret_cast<const uint64_t*>(section(Kind::kCodes));
     auto* sketches = reinterpret_cast<Sketch*>(section(Kind::kSketches, band));
     std::byte* positions = band == 0 ? nullptr : section(Kind::kPositions, band);
     const unsigned position_bytes = header_.position_bytes;
+    const unsigned low_bits = cut.width / 2;
     std::vector<uint32_t> next(buckets, buckets + (size_t{1} << cut.width));
-    for (size_t row = 0; row < header_.banded; ++row) {
-      const uint64_t* code = codes + row * Words;
-      const size_t at = next[cut.value(code)]++;
-      sketches[at] = static_cast<Sketch>(cut.sketch(code));
-      if (positions != nullptr) packed_store(positions, position_bytes, at, row);
+    std::vector<uint32_t> part(size_t{1} << (cut.width - low_bits));
+    HugeArray<Posting> postings(std::min<size_t>(kChunk, header_.banded));
+    for (size_t first = 0; first < header_.banded; first += kChunk) {
+      const size_t last = std::min<size_t>(first + kChunk, header_.banded);
+      std::ranges::fill(part, 0);
+      for (size_t row = first; row < last; ++row) ++part[cut.value(codes + row * Words) >> low_bits];
+      std::exclusive_scan(part.begin(), part.end(), part.begin(), uint32_t{0});
+      for (size_t row = first; row < last; ++row) {
+        const uint64_t* code = codes + row * Words;
+        const uint32_t value = cut.value(code);
+        postings[part[value >> low_bits]++] = {value, cut.sketch(code), static_cast<uint32_t>(row)};
+      }
+      for (const Posting& posting : postings.span().first(last - first)) {
+        const size_t at = next[posting.value]++;
+        sketches[at] = static_cast<Sketch>(posting.sketch);
+        if (positions != nullptr) packed_store(positions, position_bytes, at, posting.row);
+      }
     }
   }
 

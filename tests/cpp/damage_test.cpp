@@ -36,7 +36,7 @@ std::vector<Bytes> images(Random& random) {
 
 }  // namespace
 
-TEST_SUITE_BEGIN("base");
+TEST_SUITE_BEGIN("damage");
 
 TEST_CASE("sound images are not refused") {
   Random random(61);

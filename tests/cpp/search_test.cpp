@@ -86,7 +86,7 @@ TEST_CASE("search is exact for every layout and kind of data") {
     const auto layouts = layouts_of(bits, random);
     const auto radii = radii_of(bits);
     for (const DataKind kind : kKinds) {
-      Rows rows = rows_of_kind(kind, bits, 2500, random);
+      Rows rows = rows_of_kind(kind, bits, 1500, random);
       Rows queries = planted_queries(rows, radii, 10, random);
       const Case of(std::move(rows), std::move(queries), random);
       // Each kind meets every other layout, and each layout every other kind.
@@ -110,12 +110,12 @@ TEST_CASE("search is exact where many queries meet each bucket") {
   for (const unsigned bits : kWidths) {
     const auto layouts = layouts_of(bits, random);
     for (const DataKind kind : kKinds) {
-      Rows rows = rows_of_kind(kind, bits, 6000, random);
+      Rows rows = rows_of_kind(kind, bits, 5000, random);
       // Past these most rows of 64 bits match, and little is learnt of buckets.
       const std::vector<unsigned> radii = bits == 64 ? std::vector{2U, 8U} : std::vector{12U, 31U};
       Rows queries = planted_queries(rows, radii, 150, random);
       // Queries that share buckets: copies of a few rows, flipped here and there.
-      while (queries.size() < 400) {
+      while (queries.size() < 300) {
         queries.append(rows.row(queries.size() % 7));
         flip_some(queries, queries.size() - 1, static_cast<unsigned>(queries.size() % 9), random);
       }
@@ -143,7 +143,7 @@ TEST_CASE("search is exact for every radius") {
                                random);
       Rows queries = planted_queries(rows, radii, 2, random);
       const Case of(std::move(rows), std::move(queries), random);
-      for (const int made_for : {0, 3, 31, static_cast<int>(bits)}) {
+      for (const int made_for : {0, 31}) {
         const State state = state_of(built(of, made_for));
         for (const unsigned radius : radii) of.check(state, radius, 2, of.queries.size());
         of.check(state, bits, 2, of.queries.size());
@@ -202,7 +202,7 @@ TEST_CASE("one query among many heavy buckets") {
   for (const unsigned bits : {64U, 256U}) {
     for (const DataKind kind :
          {DataKind::kPoisoned, DataKind::kClusters, DataKind::kOneCentre, DataKind::kLowEntropy}) {
-      Rows rows = rows_of_kind(kind, bits, 60'000, random);
+      Rows rows = rows_of_kind(kind, bits, 40'000, random);
       const std::vector<unsigned> radii = {0, 3, 8, 12, 20, 31};
       Rows queries = planted_queries(rows, radii, 2, random);
       const Case of(std::move(rows), std::move(queries), random);
