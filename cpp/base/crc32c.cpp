@@ -1,4 +1,5 @@
-// Three streams of the processor's CRC instruction would be faster still, but no one waits for this.
+// Three streams of the processor's CRC instruction would be faster still, but no one waits for
+// this.
 #include "base/crc32c.h"
 
 #include <array>

@@ -72,9 +72,9 @@ class Builder {
   Region build() {
     sort_rows();
     fold_repeats();
-    clumps_ = find_clumps(layout_, static_cast<uint32_t>(firsts_.size()),
-                          [&](uint32_t row, uint64_t* out) { copy_code(rows_[firsts_[row]], out); },
-                          threads_);
+    clumps_ = find_clumps(
+        layout_, static_cast<uint32_t>(firsts_.size()),
+        [&](uint32_t row, uint64_t* out) { copy_code(rows_[firsts_[row]], out); }, threads_);
     lay_out();
     write_rows();
     rows_ = {};  // the bands read the codes from the image: give the memory back first
@@ -156,11 +156,13 @@ class Builder {
     header.version = format::kVersion;
     header.bits = in_.bits;
     header.max_distance = in_.max_distance;
-    std::ranges::copy(in_.hash_type.substr(0, header.hash_type.size() - 1), header.hash_type.begin());
+    std::ranges::copy(in_.hash_type.substr(0, header.hash_type.size() - 1),
+                      header.hash_type.begin());
     header.entries = n_;
     header.distinct = distinct_;
     header.clump_count = static_cast<uint32_t>(clumps_.count());
-    header.banded = distinct_ - std::accumulate(clumps_.rows.begin(), clumps_.rows.end(), uint64_t{0});
+    header.banded =
+        distinct_ - std::accumulate(clumps_.rows.begin(), clumps_.rows.end(), uint64_t{0});
     const auto [least, largest] = n_ == 0 ? std::pair<uint64_t, uint64_t>{0, 0} : id_range();
     header.id_base = least;
     header.id_bytes = static_cast<uint8_t>(packed_width(largest - least));
@@ -239,7 +241,8 @@ class Builder {
 
   void write_clumps(uint32_t first_row) {
     if (clumps_.count() == 0) return;
-    std::memcpy(section(Kind::kCentres), clumps_.centres.data(), clumps_.centres.size() * sizeof(uint64_t));
+    std::memcpy(section(Kind::kCentres), clumps_.centres.data(),
+                clumps_.centres.size() * sizeof(uint64_t));
     auto* out = reinterpret_cast<format::Clump*>(section(Kind::kClumps));
     for (size_t clump = 0; clump < clumps_.count(); ++clump) {
       out[clump] = {first_row, clumps_.rows[clump], clumps_.radius[clump], 0};
@@ -265,9 +268,9 @@ class Builder {
     uint32_t row;
   };
 
-  // Rows go to their buckets in two steps, a chunk of them at a time: first to the part of the table
-  // that their value's high bits name, then, part by part, to their places. Written in one step they
-  // would touch far more lines than the caches hold.
+  // Rows go to their buckets in two steps, a chunk of them at a time: first to the part of the
+  // table that their value's high bits name, then, part by part, to their places. Written in one
+  // step they would touch far more lines than the caches hold.
   template <class Sketch>
   void write_postings(unsigned band, const BandCutter& cut, const uint32_t* buckets) {
     constexpr size_t kChunk = size_t{1} << 22;
@@ -282,7 +285,8 @@ class Builder {
     for (size_t first = 0; first < header_.banded; first += kChunk) {
       const size_t last = std::min<size_t>(first + kChunk, header_.banded);
       std::ranges::fill(part, 0);
-      for (size_t row = first; row < last; ++row) ++part[cut.value(codes + row * Words) >> low_bits];
+      for (size_t row = first; row < last; ++row)
+        ++part[cut.value(codes + row * Words) >> low_bits];
       std::exclusive_scan(part.begin(), part.end(), part.begin(), uint32_t{0});
       for (size_t row = first; row < last; ++row) {
         const uint64_t* code = codes + row * Words;
@@ -321,8 +325,8 @@ class Builder {
   unsigned threads_;
   Layout layout_;
   unsigned turn_;
-  HugeArray<Row<Words>> rows_;     // sorted by code, then by id
-  std::vector<uint32_t> firsts_;   // where in rows_ each distinct code begins
+  HugeArray<Row<Words>> rows_;    // sorted by code, then by id
+  std::vector<uint32_t> firsts_;  // where in rows_ each distinct code begins
   size_t distinct_ = 0;
   ClumpPlan clumps_;
   Header header_{};

@@ -135,9 +135,10 @@ class CentreFinder {
 };
 
 // Each row's nearest centre in reach.
-std::vector<uint16_t> nearest_centres(
-    const Layout& layout, std::span<const uint64_t> centres, uint32_t rows,
-    const std::function<void(uint32_t, uint64_t*)>& read, unsigned threads) {
+std::vector<uint16_t> nearest_centres(const Layout& layout, std::span<const uint64_t> centres,
+                                      uint32_t rows,
+                                      const std::function<void(uint32_t, uint64_t*)>& read,
+                                      unsigned threads) {
   constexpr uint32_t kStep = 2048;
   const unsigned words = words_of(layout.bits);
   const size_t centre_count = centres.size() / words;

@@ -1,8 +1,8 @@
 // Clumps: near-identical codes, such as the frames of a still video, stored side by side.
 //
 // In the bands a clump's rows would share their buckets in almost every band, and be candidates of
-// each. Kept apart they are scanned in sequence, and only by queries near their centre: a row within
-// r of a query and within `radius` of the centre implies dist(query, centre) <= r + radius.
+// each. Kept apart they are scanned in sequence, and only by queries near their centre: a row
+// within r of a query and within `radius` of the centre implies dist(query, centre) <= r + radius.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,9 @@ inline constexpr uint16_t kNoClump = UINT16_MAX;
 // Which clump each row belongs to. Clumps are numbered from 0; centres are codes one after another.
 struct ClumpPlan {
   std::vector<uint64_t> centres;
-  std::vector<uint32_t> radius;     // largest distance of a row from its centre
-  std::vector<uint32_t> rows;       // rows of each clump
-  std::vector<uint16_t> of_row;     // empty when there are no clumps
+  std::vector<uint32_t> radius;  // largest distance of a row from its centre
+  std::vector<uint32_t> rows;    // rows of each clump
+  std::vector<uint16_t> of_row;  // empty when there are no clumps
 
   size_t count() const { return radius.size(); }
 };

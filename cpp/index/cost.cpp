@@ -18,9 +18,9 @@ double line_ns(double array_bytes) {
 
 double probe_ns(uint64_t n, const Layout& layout, const Band& band) {
   const double tables = std::ldexp(4.0, band.width) * layout.band_count();
-  const double postings =
-      static_cast<double>(n) * layout.band_count() *
-      (layout.sketch_bits == 0 ? static_cast<double>(code_bytes(layout.bits)) : layout.sketch_bits / 8.0);
+  const double postings = static_cast<double>(n) * layout.band_count() *
+                          (layout.sketch_bits == 0 ? static_cast<double>(code_bytes(layout.bits))
+                                                   : layout.sketch_bits / 8.0);
   return 5 + line_ns(tables) + line_ns(postings);
 }
 
@@ -31,11 +31,13 @@ double posting_ns(const Layout& layout) {
 
 double candidate_ns(uint64_t n, unsigned bits) {
   const auto rows = static_cast<double>(n);
-  return 4 + line_ns(rows * packed_width(n)) + line_ns(rows * static_cast<double>(code_bytes(bits)));
+  return 4 + line_ns(rows * packed_width(n)) +
+         line_ns(rows * static_cast<double>(code_bytes(bits)));
 }
 
 double scan_ns(uint64_t n, unsigned bits) {
-  return 100 + static_cast<double>(n) * std::max(8.0, static_cast<double>(code_bytes(bits))) * 0.036;
+  return 100 +
+         static_cast<double>(n) * std::max(8.0, static_cast<double>(code_bytes(bits))) * 0.036;
 }
 
 uint64_t ball_size(unsigned width, int radius) {

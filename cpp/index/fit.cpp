@@ -24,8 +24,7 @@ Ball measure(const Segment& segment, const BallSizes& sizes, unsigned band) {
   for (int k = 0; k < sizes.known[band]; ++k) {
     known += static_cast<double>(sizes.shell[band][static_cast<size_t>(k)]);
   }
-  const auto known_buckets =
-      static_cast<double>(cost::ball_size(width, sizes.known[band] - 1));
+  const auto known_buckets = static_cast<double>(cost::ball_size(width, sizes.known[band] - 1));
   ball.density = known_buckets == 0 ? 1 : std::max(1.0, known / (known_buckets * mean));
   double postings = 0;
   for (int k = 0; k <= kMaxRadius; ++k) {
@@ -53,7 +52,8 @@ std::optional<FittedPlan> fit_radii(const Segment& segment, const QueryPlan& usu
     const double next_density = balls[band + 1 == bands ? 0 : band + 1].density;
     const double pass = std::min(1.0, usual.pass_chance[band] * next_density);
     const auto k = static_cast<size_t>(radius);
-    return balls[band].probes[k] * cost::probe_ns(segment.banded_rows(), layout, layout.bands[band]) +
+    return balls[band].probes[k] *
+               cost::probe_ns(segment.banded_rows(), layout, layout.bands[band]) +
            balls[band].postings[k] * (cost::posting_ns(layout) + pass * candidate);
   });
   if (!plan || plan->cost_ns > cost::scan_ns(segment.banded_rows(), layout.bits)) {

@@ -67,9 +67,9 @@ uint64_t expected_bytes(const Header& header, Kind kind, uint32_t band) {
 void validate_bands(const Header& header, const std::string& name) {
   const uint32_t count = header.band_count;
   require(count <= header.bands.size() && count != 2, name, "the number of bands is impossible");
-  require(count < 2 ? header.sketch_bits == 0
-                    : header.sketch_bits == 16 || header.sketch_bits == 32,
-          name, "the sketch width is impossible");
+  require(
+      count < 2 ? header.sketch_bits == 0 : header.sketch_bits == 16 || header.sketch_bits == 32,
+      name, "the sketch width is impossible");
   unsigned at = 0;
   for (uint32_t band = 0; band < count; ++band) {
     const BandEntry& entry = header.bands[band];
@@ -87,8 +87,10 @@ void validate_counts(const Header& header, const std::string& name) {
   require(header.distinct <= header.entries && header.entries <= UINT32_MAX &&
               (header.entries == 0) == (header.distinct == 0),
           name, "the number of codes is impossible");
-  require(header.banded <= header.distinct && (header.banded == header.distinct) == (header.clump_count == 0) &&
-              header.clump_count <= header.distinct && (header.clump_count == 0 || header.band_count > 1),
+  require(header.banded <= header.distinct &&
+              (header.banded == header.distinct) == (header.clump_count == 0) &&
+              header.clump_count <= header.distinct &&
+              (header.clump_count == 0 || header.band_count > 1),
           name, "the number of clumps is impossible");
   require(header.id_bytes >= 1 && header.id_bytes <= 8 &&
               header.entry_bytes == packed_width(header.entries) &&
@@ -155,8 +157,9 @@ Layout layout_of(const Header& header) {
 
 void validate(const Header& header, size_t file_bytes, const std::string& name) {
   if (header.magic != kMagic) {
-    fail(name, "not a hashmatch index (its first 8 bytes are not HASHMTCH); make one with "
-               "`hashmatch build LIST -o FILE.hm`");
+    fail(name,
+         "not a hashmatch index (its first 8 bytes are not HASHMTCH); make one with "
+         "`hashmatch build LIST -o FILE.hm`");
   }
   if (header.version != kVersion) {
     fail(name, "format version " + std::to_string(header.version) + ", this build reads version " +
@@ -171,16 +174,17 @@ void validate(const Header& header, size_t file_bytes, const std::string& name) 
   require(header.max_distance >= -1 && header.max_distance <= static_cast<int32_t>(header.bits),
           name, "the maximum distance is impossible");
   const auto text_end = std::ranges::find(header.hash_type, '\0');
-  require(text_end != header.hash_type.end() &&
-              std::all_of(header.hash_type.begin(), text_end, [](char c) { return c > ' ' && c <= '~'; }),
-          name, "the hash type is not a name");
+  require(
+      text_end != header.hash_type.end() && std::all_of(header.hash_type.begin(), text_end,
+                                                        [](char c) { return c > ' ' && c <= '~'; }),
+      name, "the hash type is not a name");
   validate_counts(header, name);
   validate_bands(header, name);
   Header expected = header;
   place_sections(expected);
-  require(expected.file_bytes == header.file_bytes &&
-              expected.section_count == header.section_count,
-          name, "the sections do not fill the file");
+  require(
+      expected.file_bytes == header.file_bytes && expected.section_count == header.section_count,
+      name, "the sections do not fill the file");
   for (uint32_t i = 0; i < header.section_count; ++i) {
     const Section& have = header.sections[i];
     const Section& want = expected.sections[i];

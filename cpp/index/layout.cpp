@@ -90,7 +90,8 @@ Layout choose_layout(uint64_t n, unsigned bits, unsigned r) {
   Layout best{bits, 0, {}};
   if (n <= kScanOnly) return best;
   if (r == 0) {
-    const unsigned width = std::clamp<unsigned>(static_cast<unsigned>(std::bit_width(n)) - 2, 8, kMaxBandWidth);
+    const unsigned width =
+        std::clamp<unsigned>(static_cast<unsigned>(std::bit_width(n)) - 2, 8, kMaxBandWidth);
     best.bands = {{0, static_cast<uint16_t>(width)}};
     return best;
   }

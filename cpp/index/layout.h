@@ -27,8 +27,8 @@ struct Layout {
   const Band& next(unsigned band) const { return bands[band + 1 == bands.size() ? 0 : band + 1]; }
 };
 
-// The sketch of a posting is the bits that follow its band, round the ring: of the next band with 16
-// bits, of the next two with 32. Bits past those are 0, for no filter could test them.
+// The sketch of a posting is the bits that follow its band, round the ring: of the next band with
+// 16 bits, of the next two with 32. Bits past those are 0, for no filter could test them.
 uint32_t sketch_mask(const Layout& layout, unsigned band);
 // The part of the sketch that belongs to the next band.
 uint32_t near_mask(const Layout& layout, unsigned band);

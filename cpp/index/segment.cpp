@@ -48,8 +48,7 @@ Region checked_file(const std::string& path) {
 
 std::shared_ptr<const Segment> Segment::open(const std::string& path, bool memory) {
   Region file = checked_file(path);
-  std::shared_ptr<Segment> segment(
-      new Segment(memory ? copy_of(file) : std::move(file), path));
+  std::shared_ptr<Segment> segment(new Segment(memory ? copy_of(file) : std::move(file), path));
   segment->verify_structure();
   if (memory) segment->verify_checksums({});
   return segment;
@@ -85,7 +84,8 @@ Segment::~Segment() {
 }
 
 void Segment::damaged(const std::string& what) const {
-  throw FormatError(name_ + ": " + what + "; run `hashmatch check`, and build it again from its list");
+  throw FormatError(name_ + ": " + what +
+                    "; run `hashmatch check`, and build it again from its list");
 }
 
 void Segment::map_sections() {
@@ -176,10 +176,12 @@ void Segment::verify_checksums(const std::function<void(uint64_t, uint64_t)>& pr
       damaged("the checksum of the " + format::section_name(section.kind, section.band) +
               " section is wrong");
     }
-    const std::byte* end = i + 1 < header_->section_count
-                               ? image_.bytes() + header_->sections[i + 1].offset - sizeof(format::Prologue)
-                               : image_.bytes() + header_->file_bytes;
-    if (std::any_of(bytes + section.size_bytes, end, [](std::byte b) { return b != std::byte{0}; })) {
+    const std::byte* end =
+        i + 1 < header_->section_count
+            ? image_.bytes() + header_->sections[i + 1].offset - sizeof(format::Prologue)
+            : image_.bytes() + header_->file_bytes;
+    if (std::any_of(bytes + section.size_bytes, end,
+                    [](std::byte b) { return b != std::byte{0}; })) {
       damaged("the padding after the " + format::section_name(section.kind, section.band) +
               " section is not zero");
     }
@@ -207,8 +209,10 @@ void Segment::verify_numbers() const {
     for (uint32_t k = 0; k < clumps_[c].rows; ++k) {
       const uint64_t* member = code(clumps_[c].first_row + k);
       int distance = 0;
-      for (unsigned w = 0; w < words_; ++w) distance += std::popcount(member[w] ^ centres_[c * words_ + w]);
-      if (distance > static_cast<int>(clumps_[c].radius)) damaged("a row is too far from its clump's centre");
+      for (unsigned w = 0; w < words_; ++w)
+        distance += std::popcount(member[w] ^ centres_[c * words_ + w]);
+      if (distance > static_cast<int>(clumps_[c].radius))
+        damaged("a row is too far from its clump's centre");
     }
   }
   parallel_for(layout_.band_count(), 0, [&](size_t index, unsigned) {

@@ -31,8 +31,8 @@ struct QueryPlan {
   bool scan = true;
   std::vector<int> radius;
   kernel::Chain chain{};
-  size_t probes = 0;             // of one query
-  double expected_postings = 0;  // of one query, were the codes random
+  size_t probes = 0;                // of one query
+  double expected_postings = 0;     // of one query, were the codes random
   std::vector<double> pass_chance;  // of a posting, by band, likewise; of a segment's own plans
 };
 

@@ -26,9 +26,9 @@ using kernel::Run;
 
 // Queries of one block in the order of one band's value.
 struct BandOrder {
-  std::vector<uint32_t> starts;    // by value, and the end
-  std::vector<uint32_t> queries;   // by slot
-  HugeArray<uint32_t> sketches;    // by slot; 16-bit ones packed in its first half
+  std::vector<uint32_t> starts;   // by value, and the end
+  std::vector<uint32_t> queries;  // by slot
+  HugeArray<uint32_t> sketches;   // by slot; 16-bit ones packed in its first half
 };
 
 class Block {
@@ -73,8 +73,9 @@ class Block {
     parallel_for((count_ + kStep - 1) / kStep, static_cast<unsigned>(out_.size()),
                  [&](size_t task, unsigned worker) {
                    const size_t first = task * kStep;
-                   search_clumps(segment_, queries_ + first * words_, std::min(kStep, count_ - first),
-                                 static_cast<uint32_t>(first), r_, scratch_[worker], out_[worker]);
+                   search_clumps(segment_, queries_ + first * words_,
+                                 std::min(kStep, count_ - first), static_cast<uint32_t>(first), r_,
+                                 scratch_[worker], out_[worker]);
                  });
   }
 
@@ -132,7 +133,8 @@ class Block {
   void walk(unsigned band, size_t stretch, unsigned worker) {
     const size_t buckets = size_t{1} << layout_.bands[band].width;
     const uint32_t* bounds = segment_.buckets(band);
-    const double usual = std::ldexp(static_cast<double>(segment_.banded_rows()), -layout_.bands[band].width);
+    const double usual =
+        std::ldexp(static_cast<double>(segment_.banded_rows()), -layout_.bands[band].width);
     const double heavy = 16 * usual + 64;
     const std::vector<Step> steps = steps_of(band);
     Run* const runs = scratch_[worker].runs.at_least(steps.size());
@@ -142,9 +144,11 @@ class Block {
          bucket < buckets * (stretch + 1) / kStretches; ++bucket) {
       const uint32_t size = bounds[bucket + 1] - bounds[bucket];
       // The next buckets' sketches follow this one's.
-      __builtin_prefetch(segment_.sketches(band) + size_t{bounds[bucket + 1]} * sketch_bytes + 1024);
+      __builtin_prefetch(segment_.sketches(band) + size_t{bounds[bucket + 1]} * sketch_bytes +
+                         1024);
       if (size == 0) continue;
-      std::span<Run> met = {runs, list_runs(orders_[band], static_cast<uint32_t>(bucket), steps, runs)};
+      std::span<Run> met = {runs,
+                            list_runs(orders_[band], static_cast<uint32_t>(bucket), steps, runs)};
       if (size > heavy) {
         keep_bearable(band, size, met, bearable);
         met = bearable;
@@ -233,7 +237,8 @@ class Block {
     Scratch& scratch = scratch_[worker];
     for (kernel::Pair& pair : scratch.pairs) {
       const uint64_t row = band == 0 ? pair.row : segment_.positions(band)[pair.row];
-      if (row >= segment_.banded_rows()) segment_.damaged("a posting names a row that is not there");
+      if (row >= segment_.banded_rows())
+        segment_.damaged("a posting names a row that is not there");
       pair.row = static_cast<uint32_t>(row);
       __builtin_prefetch(segment_.code(pair.row));
       __builtin_prefetch(queries_ + size_t{pair.query} * words_);
@@ -258,8 +263,8 @@ class Block {
     if (rest.empty()) return;
     for (size_t worker = 0; worker < out_.size(); ++worker) {
       auto& hits = out_[worker];
-      hits.erase(std::remove_if(hits.begin() + static_cast<std::ptrdiff_t>(before[worker]), hits.end(),
-                                [&](const Hit& hit) { return left(hit.query); }),
+      hits.erase(std::remove_if(hits.begin() + static_cast<std::ptrdiff_t>(before[worker]),
+                                hits.end(), [&](const Hit& hit) { return left(hit.query); }),
                  hits.end());
     }
     parallel_for(rest.size(), static_cast<unsigned>(out_.size()), [&](size_t i, unsigned worker) {

@@ -50,8 +50,8 @@ class OneQuery {
       search_clumps(segment_, query_, 1, number_, r_, scratch_, out_);
     }
     if (!search_bands(usual)) {
-      scan_rows(query_, 1, number_, segment_.codes(), segment_.banded_rows(), 0, words_, r_, scratch_,
-                out_);
+      scan_rows(query_, 1, number_, segment_.codes(), segment_.banded_rows(), 0, words_, r_,
+                scratch_, out_);
     }
   }
 
@@ -117,8 +117,8 @@ class OneQuery {
     return static_cast<double>(postings);
   }
 
-  // The chain filter (Qin and Xiao, Pigeonring, VLDB 2018): from the canonical band on, every sum of
-  // distances stays below the sum of the allowances.
+  // The chain filter (Qin and Xiao, Pigeonring, VLDB 2018): from the canonical band on, every sum
+  // of distances stays below the sum of the allowances.
   void set_sketch(const QueryPlan& plan, unsigned band, Probe& probe) const {
     const unsigned next = band + 1 == layout_.band_count() ? 0 : band + 1;
     const unsigned after = next + 1 == layout_.band_count() ? 0 : next + 1;
@@ -131,8 +131,8 @@ class OneQuery {
         std::min(layout_.sketch_bits == 16 ? near : near + allowance[after], r_));
   }
 
-  // Filters and verifies the listed buckets, some at a time. False, with nothing reported, once that
-  // has cost so much that a scan is the better end.
+  // Filters and verifies the listed buckets, some at a time. False, with nothing reported, once
+  // that has cost so much that a scan is the better end.
   bool probe(const QueryPlan& plan) {
     const double budget = kPatience * cost::scan_ns(segment_.banded_rows(), layout_.bits);
     const double posting = cost::posting_ns(layout_);
@@ -152,15 +152,14 @@ class OneQuery {
         probes[first].count = kSlice;
         rest.count -= kSlice;
         rest.posting += kSlice;
-        rest.sketches = static_cast<const std::byte*>(rest.sketches) +
-                        size_t{kSlice} * layout_.sketch_bits / 8;
+        rest.sketches =
+            static_cast<const std::byte*>(rest.sketches) + size_t{kSlice} * layout_.sketch_bits / 8;
         postings = kSlice;
         ++last;
       }
       const size_t candidates = filter(plan, {&probes[first], last - first}, postings);
-      spent += postings * posting +
-               static_cast<double>(candidates) *
-                   (candidates > postings / 8 ? kDenseCandidateNs : sparse);
+      spent += postings * posting + static_cast<double>(candidates) *
+                                        (candidates > postings / 8 ? kDenseCandidateNs : sparse);
       if (spent > budget) {
         out_.resize(before);
         return false;
@@ -195,7 +194,8 @@ class OneQuery {
     pairs.clear();
     for (const Candidate& c : candidates) {
       const uint64_t row = c.tag == 0 ? c.posting : segment_.positions(c.tag)[c.posting];
-      if (row >= segment_.banded_rows()) segment_.damaged("a posting names a row that is not there");
+      if (row >= segment_.banded_rows())
+        segment_.damaged("a posting names a row that is not there");
       __builtin_prefetch(segment_.code(static_cast<uint32_t>(row)));
       pairs.push_back({0, static_cast<uint32_t>(row), c.tag});
     }

@@ -64,5 +64,4 @@ void scan_rows(const uint64_t* queries, size_t query_count, uint32_t first_query
                const uint64_t* rows, size_t row_count, uint32_t first_row, unsigned words,
                uint32_t max_distance, Scratch& scratch, std::vector<kernel::Hit>& out);
 
-
 }  // namespace hashmatch

@@ -130,24 +130,28 @@ void Index::fold_in_background() {
   folding_ = true;
   background_process_ = getpid();
   const auto fold = [this](const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      const std::scoped_lock lock(fold_mutex_);
-      if (!has_parts(fold_inputs(*state()))) break;
-      const State inputs = without_empty_chunks(fold_inputs(*close_chunks()));
-      if (!has_parts(inputs)) break;
-      try {
-        replace(inputs, build(inputs, 1));
-      } catch (const std::exception&) {
-        break;  // out of memory: the parts stay as they are, and a later change tries again
+    try {
+      while (!stop.stop_requested() && fold_once()) {
       }
+    } catch (const std::exception&) {
+      // Out of memory: the parts stay as they are, and a later change tries again.
     }
     folding_ = false;
   };
   try {
     background_ = std::jthread(fold);
   } catch (const std::system_error&) {
-    folding_ = false;  // no thread to be had: a later change tries again
+    folding_ = false;  // the system grants no thread now: a later change tries again
   }
+}
+
+bool Index::fold_once() {
+  const std::scoped_lock lock(fold_mutex_);
+  if (!has_parts(fold_inputs(*state()))) return false;
+  const State inputs = without_empty_chunks(fold_inputs(*close_chunks()));
+  if (!has_parts(inputs)) return false;
+  replace(inputs, build(inputs, 1));
+  return true;
 }
 
 }  // namespace hashmatch

@@ -87,6 +87,7 @@ class Index {
   std::shared_ptr<const Segment> build(const State& inputs, unsigned threads) const;
   void replace(const State& inputs, const std::shared_ptr<const Segment>& folded);
   void fold_in_background();
+  bool fold_once();  // false: nothing to do
 
   const unsigned bits_;
   const int max_distance_;
