@@ -285,8 +285,9 @@ class Builder {
     for (size_t first = 0; first < header_.banded; first += kChunk) {
       const size_t last = std::min<size_t>(first + kChunk, header_.banded);
       std::ranges::fill(part, 0);
-      for (size_t row = first; row < last; ++row)
+      for (size_t row = first; row < last; ++row) {
         ++part[cut.value(codes + row * Words) >> low_bits];
+      }
       std::exclusive_scan(part.begin(), part.end(), part.begin(), uint32_t{0});
       for (size_t row = first; row < last; ++row) {
         const uint64_t* code = codes + row * Words;

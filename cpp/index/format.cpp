@@ -51,7 +51,7 @@ uint64_t expected_bytes(const Header& header, Kind kind, uint32_t band) {
     case Kind::kById:
       return header.entries * header.entry_bytes;
     case Kind::kCentres:
-      return header.clump_count * words_of(header.bits) * sizeof(uint64_t);
+      return uint64_t{header.clump_count} * words_of(header.bits) * sizeof(uint64_t);
     case Kind::kClumps:
       return header.clump_count * sizeof(Clump);
     case Kind::kBuckets:

@@ -38,7 +38,7 @@ double pass_chance(const Layout& layout, unsigned band, const std::vector<int>& 
   const unsigned count = layout.band_count();
   const Band& b = layout.bands[band];
   const unsigned next = band + 1 == count ? 0 : band + 1;
-  const unsigned near = static_cast<unsigned>(std::popcount(near_mask(layout, band)));
+  const auto near = static_cast<unsigned>(std::popcount(near_mask(layout, band)));
   const unsigned rest = static_cast<unsigned>(std::popcount(sketch_mask(layout, band))) - near;
   const int near_allowed = radius[band] + radius[next] + 1;
   const unsigned after = next + 1 == count ? 0 : next + 1;
@@ -81,7 +81,7 @@ std::optional<Plan> allocate(unsigned bands, unsigned r,
     for (int allowance = 0; allowance <= kMaxRadius + 1; ++allowance) {
       const double price = allowance == 0 ? 0 : cost(band, allowance - 1);
       if (price == kInfinite) break;  // a larger ball costs no less
-      for (size_t sum = static_cast<size_t>(allowance); sum <= target; ++sum) {
+      for (auto sum = static_cast<size_t>(allowance); sum <= target; ++sum) {
         const double total = best[sum - static_cast<size_t>(allowance)] + price;
         if (total < with[sum]) {
           with[sum] = total;

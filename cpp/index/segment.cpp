@@ -209,10 +209,12 @@ void Segment::verify_numbers() const {
     for (uint32_t k = 0; k < clumps_[c].rows; ++k) {
       const uint64_t* member = code(clumps_[c].first_row + k);
       int distance = 0;
-      for (unsigned w = 0; w < words_; ++w)
+      for (unsigned w = 0; w < words_; ++w) {
         distance += std::popcount(member[w] ^ centres_[c * words_ + w]);
-      if (distance > static_cast<int>(clumps_[c].radius))
+      }
+      if (distance > static_cast<int>(clumps_[c].radius)) {
         damaged("a row is too far from its clump's centre");
+      }
     }
   }
   parallel_for(layout_.band_count(), 0, [&](size_t index, unsigned) {

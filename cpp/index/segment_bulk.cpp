@@ -237,8 +237,9 @@ class Block {
     Scratch& scratch = scratch_[worker];
     for (kernel::Pair& pair : scratch.pairs) {
       const uint64_t row = band == 0 ? pair.row : segment_.positions(band)[pair.row];
-      if (row >= segment_.banded_rows())
+      if (row >= segment_.banded_rows()) {
         segment_.damaged("a posting names a row that is not there");
+      }
       pair.row = static_cast<uint32_t>(row);
       __builtin_prefetch(segment_.code(pair.row));
       __builtin_prefetch(queries_ + size_t{pair.query} * words_);

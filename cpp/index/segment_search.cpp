@@ -194,8 +194,9 @@ class OneQuery {
     pairs.clear();
     for (const Candidate& c : candidates) {
       const uint64_t row = c.tag == 0 ? c.posting : segment_.positions(c.tag)[c.posting];
-      if (row >= segment_.banded_rows())
+      if (row >= segment_.banded_rows()) {
         segment_.damaged("a posting names a row that is not there");
+      }
       __builtin_prefetch(segment_.code(static_cast<uint32_t>(row)));
       pairs.push_back({0, static_cast<uint32_t>(row), c.tag});
     }

@@ -36,7 +36,7 @@ struct Portable {
       return reinterpret_cast<Signed>(reinterpret_cast<Signed>(a) <= reinterpret_cast<Signed>(b));
     }
     static bool any(Signed mask) {
-      const Halves halves = reinterpret_cast<Halves>(mask);
+      const auto halves = reinterpret_cast<Halves>(mask);
       return (halves[0] | halves[1]) != 0;
     }
     static uint64_t bits(Signed mask) {

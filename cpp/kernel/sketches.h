@@ -72,7 +72,7 @@ struct Sketches {
   }
 
   static void prefetch(const Probe& probe) {
-    const uintptr_t begin = reinterpret_cast<uintptr_t>(probe.sketches);
+    const auto begin = reinterpret_cast<uintptr_t>(probe.sketches);
     const uintptr_t end = begin + probe.count * sizeof(Lane);
     const uintptr_t first = begin & ~uintptr_t{63};
     const uintptr_t last = end < first + kLinesAhead * 64 ? end : first + kLinesAhead * 64;
@@ -126,8 +126,8 @@ struct Sketches {
 
   // lanes_from(n): all ones in the lanes from n on.
   struct Ramp {
-    Lane lane[2 * kLanes];
-    constexpr Ramp() : lane{} {
+    Lane lane[2 * kLanes]{};
+    constexpr Ramp() {
       for (size_t i = kLanes; i < 2 * kLanes; ++i) lane[i] = static_cast<Lane>(~Lane{0});
     }
   };
