@@ -178,7 +178,7 @@ TEST_CASE("search is exact for every number of rows") {
 
 TEST_CASE("buckets larger than a slice or a tile") {
   Random random(6);
-  constexpr size_t kCount = 150'000;
+  constexpr size_t kCount = 100'000;
   for (const unsigned sketch : {16U, 32U}) {
     // A first band of 1 bit is dear, and probed only where all others are at a high radius.
     std::vector<unsigned> widths = {1};
@@ -190,7 +190,7 @@ TEST_CASE("buckets larger than a slice or a tile") {
     CAPTURE(name_of(layout));
     Rows rows = rows_of_kind(DataKind::kUniform, 256, kCount, random);
     const std::vector<unsigned> radii = {0, 31, 60, 70, 80, 90};
-    Rows queries = planted_queries(rows, radii, 2, random);
+    Rows queries = planted_queries(rows, radii, 60, random);
     const Case of(std::move(rows), std::move(queries), random);
     const State state = state_of(naive_segment(layout, of.rows, of.ids));
     for (const unsigned radius : radii) of.check(state, radius);
