@@ -96,7 +96,7 @@ def gate(
 
 @pytest.mark.parametrize(
     ("case", "than_flat", "than_scan"),
-    [(PDQ, 30, 20), (PHASH, 15, 8)],
+    [(PDQ, 30, 20), (PHASH, 15, 4)],
     ids=["256-bits", "64-bits"],
 )
 def test_one_query_a_call(
