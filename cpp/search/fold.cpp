@@ -101,8 +101,9 @@ void Index::replace(const State& inputs, const std::shared_ptr<const Segment>& f
       std::vector<uint32_t> entries;
       entries.reserve(removed_meanwhile.size());
       for (const uint64_t id : removed_meanwhile) {
-        // NOLINTNEXTLINE(bugprone-unchecked-optional-access): it was live when the fold began
-        entries.push_back(*folded->find(id));
+        const auto entry = folded->find(id);
+        if (!entry) folded->damaged("an id that was folded is missing");
+        entries.push_back(*entry);
       }
       std::ranges::sort(entries);
       part.removed = Tombstones().with(entries);
