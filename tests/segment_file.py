@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADER = struct.Struct("<8sIIQQIi16sQQQBBBBIIIQ")
-BANDS, SECTIONS = 104, 232
+BANDS, SECTIONS, ORDER = 104, 232, 3560
 ENTRY = struct.Struct("<IIQQII")
 KINDS = {
     "codes": 1,
@@ -19,7 +19,7 @@ KINDS = {
     "by id": 4,
     "buckets": 5,
     "sketches": 6,
-    "positions": 7,
+    "postings": 7,
     "centres": 8,
     "clumps": 9,
 }
@@ -89,6 +89,19 @@ class SegmentFile:
             Section(*ENTRY.unpack_from(contents, SECTIONS + 32 * number))
             for number in range(self.section_count)
         ]
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """Which bit of a code as given each bit of a code in the file is."""
+        order = np.frombuffer(self.contents, np.uint8, self.bits, ORDER).astype(np.intp)
+        return order if order.any() else np.arange(self.bits)
+
+    def given_codes(self) -> NDArray[np.uint8]:
+        """The codes with their bits as they were given."""
+        stored = np.unpackbits(self.codes(), axis=1, bitorder="little")
+        given = np.empty_like(stored)
+        given[:, self.order] = stored
+        return np.packbits(given, axis=1, bitorder="little")
 
     def section(self, kind: str, band: int = 0) -> bytes | None:
         for section in self.sections:

@@ -14,9 +14,13 @@ from oracle import flipped, random_codes
 from segment_file import SegmentFile, crc32c
 
 
-def known_codes(bits: int, rows: int) -> NDArray[np.uint8]:
-    """Uniform codes, exact copies, and near copies of one."""
+def known_codes(bits: int, rows: int, dull: bool = False) -> NDArray[np.uint8]:
+    """Uniform codes, of which every third bit may hardly vary, exact copies, near copies of one."""
     codes = random_codes(rows, bits, 5)
+    if dull:
+        codes[: 99 * rows // 100] &= np.resize(
+            np.uint8([0b10110110, 0b01101101, 0b11011011]), bits // 8
+        )
     codes[rows // 2 : rows // 2 + rows // 10] = codes[: rows // 10]
     for row in range(2 * rows // 3, rows):
         codes[row] = flipped(codes[0], row % 7, row)
@@ -25,22 +29,26 @@ def known_codes(bits: int, rows: int) -> NDArray[np.uint8]:
 
 # The index's distance, and how many rows there are, decide on the bands.
 @pytest.mark.parametrize(
-    ("bits", "rows", "max_distance"),
+    ("bits", "rows", "max_distance", "dull"),
     [
-        (64, 0, 8),
-        (64, 900, 8),
-        (64, 9000, 0),
-        (64, 9000, 3),
-        (64, 9000, 8),
-        (128, 9000, 8),
-        (160, 9000, 4),
-        (256, 9000, 0),
-        (256, 9000, 8),
-        (256, 9000, 31),
+        (64, 0, 8, False),
+        (64, 900, 8, False),
+        (64, 9000, 0, False),
+        (64, 9000, 3, False),
+        (64, 9000, 8, False),
+        (128, 9000, 8, False),
+        (160, 9000, 4, False),
+        (160, 60000, 12, True),
+        (256, 9000, 0, False),
+        (256, 9000, 8, False),
+        (256, 9000, 8, True),
+        (256, 9000, 31, False),
     ],
 )
-def test_a_file_read_by_the_page(tmp_path: Path, bits: int, rows: int, max_distance: int) -> None:
-    codes = known_codes(bits, rows)
+def test_a_file_read_by_the_page(
+    tmp_path: Path, bits: int, rows: int, max_distance: int, dull: bool
+) -> None:
+    codes = known_codes(bits, rows, dull)
     ids = np.random.default_rng(1).permutation(3 * rows)[:rows].astype(np.uint64) + 1000
     index = hashmatch.Index(bits=bits, max_distance=max_distance)
     index.add(codes, ids)
@@ -49,6 +57,7 @@ def test_a_file_read_by_the_page(tmp_path: Path, bits: int, rows: int, max_dista
     file = SegmentFile(contents)
 
     check_header(file, bits, rows, max_distance)
+    assert (file.order.tolist() != list(range(bits))) == dull
     check_sections(file)
     check_entries(file, dict(zip(ids.tolist(), codes, strict=True)))
     for band in range(file.band_count):
@@ -56,7 +65,8 @@ def test_a_file_read_by_the_page(tmp_path: Path, bits: int, rows: int, max_dista
     check_clumps(file)
 
     queries = np.array([flipped(code, max_distance) for code in codes[:40]], np.uint8)
-    held = {id: file.codes()[row].tobytes() for row, id in file.ids()}
+    given = file.given_codes()
+    held = {id: given[row].tobytes() for row, id in file.ids()}
     if rows:
         assert index.search(queries).to_list() == oracle.search(queries, held, max_distance)
 
@@ -79,9 +89,11 @@ def check_header(file: SegmentFile, bits: int, rows: int, max_distance: int) -> 
     assert file.hash_type == ""
     ends = [at + width for at, width in file.bands]
     assert [at for at, _ in file.bands] == [0, *ends][: len(ends)]
-    assert not file.bands or len(file.bands) == 1 or ends[-1] == bits
+    assert not file.bands or ends[-1] <= bits
+    assert sorted(file.order.tolist()) == list(range(bits))
     assert not any(contents[104 + 4 * file.band_count : 232])
-    assert not any(contents[232 + 32 * file.section_count : 4096])
+    assert not any(contents[232 + 32 * file.section_count : 3560])
+    assert not any(contents[3560 + bits : 4096])
 
 
 def check_sections(file: SegmentFile) -> None:
@@ -104,7 +116,7 @@ def check_sections(file: SegmentFile) -> None:
 
 
 def check_entries(file: SegmentFile, known: dict[int, NDArray[np.uint8]]) -> None:
-    codes = file.codes()
+    codes = file.given_codes()
     assert len({code.tobytes() for code in codes}) == file.distinct
     listed = list(file.ids())
     assert listed == sorted(listed)
@@ -131,12 +143,14 @@ def check_band(file: SegmentFile, band: int) -> None:
     bits = bits_of(file.codes())[: file.banded]
     buckets = file.packed("buckets", 4, band)
     assert buckets is not None and len(buckets) == 2**width + 1
-    if band == 0:
-        positions = np.arange(file.banded, dtype=np.uint64)
-    else:
-        listed = file.packed("positions", file.position_bytes, band)
-        assert listed is not None
-        positions = listed
+    far_bits = 16 if file.sketch_bits == 32 else 0
+    beside_bytes = (file.position_bytes if band else 0) + far_bits // 8
+    beside = file.packed("postings", beside_bytes, band) if beside_bytes else None
+    assert beside is not None or file.section("postings", band) is None
+    positions = np.arange(file.banded, dtype=np.uint64)
+    if band != 0:
+        assert beside is not None
+        positions = beside >> np.uint64(far_bits)
     assert sorted(positions.tolist()) == list(range(file.banded))
     values = number_of(bits[:, at : at + width])[positions]
     np.testing.assert_array_equal(np.searchsorted(values, np.arange(2**width + 1)), buckets)
@@ -145,11 +159,17 @@ def check_band(file: SegmentFile, band: int) -> None:
     if file.sketch_bits == 0:
         assert file.section("sketches", band) is None
         return
-    following = [(band + k) % file.band_count for k in range(1, file.sketch_bits // 16 + 1)]
-    length = min(file.sketch_bits, sum(file.bands[b][1] for b in following))
-    around = np.concatenate([bits, bits], axis=1)
-    wanted = number_of(around[:, at + width : at + width + length])[positions]
-    np.testing.assert_array_equal(file.packed("sketches", file.sketch_bits // 8, band), wanted)
+    next_width, after_width = (file.bands[(band + step) % file.band_count][1] for step in (1, 2))
+    covered = bits[:, : file.bands[-1][0] + file.bands[-1][1]]
+    around = np.concatenate([covered, covered], axis=1)[:, at + width :]
+    near = min(next_width, 16)
+    wanted = number_of(around[:, :near])[positions]
+    np.testing.assert_array_equal(file.packed("sketches", 2, band), wanted)
+    if far_bits:
+        assert beside is not None
+        far = min(next_width - near + after_width, 16)
+        wanted = number_of(around[:, near : near + far])[positions]
+        np.testing.assert_array_equal(beside & np.uint64(0xFFFF), wanted)
 
 
 def check_clumps(file: SegmentFile) -> None:

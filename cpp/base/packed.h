@@ -59,6 +59,11 @@ inline void packed_store(std::byte* bytes, unsigned width, size_t i, uint64_t va
     case 4:
       std::memcpy(at, &value, 4);
       break;
+    case 5:
+      std::memcpy(at, &value, 4);
+      value >>= 32;
+      std::memcpy(at + 4, &value, 1);
+      break;
     default:
       std::memcpy(at, &value, width);
   }

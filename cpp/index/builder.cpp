@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/packed.h"
 #include "base/parallel.h"
+#include "index/bit_order.h"
 #include "index/clumps.h"
 #include "index/code.h"
 #include "index/format.h"
@@ -66,11 +67,16 @@ class Builder {
       : in_(input),
         n_(input.ids.size()),
         threads_(resolve_threads(input.threads)),
-        layout_(choose_layout(n_, input.bits, design_distance(input.bits, input.max_distance))),
+        layout_(choose_layout(
+            n_, input.bits, design_distance(input.bits, input.max_distance),
+            n_ == 0 ? std::vector<double>{} : collision_entropy(input.codes, input.bits))),
+        codes_(input.codes),
         turn_(layout_.bands.empty() ? kPartBits : layout_.bands[0].width) {}
 
   Region build() {
+    order_bits();
     sort_rows();
+    ordered_ = {};
     fold_repeats();
     clumps_ = find_clumps(
         layout_, static_cast<uint32_t>(firsts_.size()),
@@ -87,10 +93,29 @@ class Builder {
   }
 
  private:
+  // Codes with their bits in the layout's order, where that is not the order they have.
+  void order_bits() {
+    const BitOrder order(layout_.order);
+    if (order.is_natural()) return;
+    const size_t size = code_bytes(in_.bits);
+    ordered_ = HugeArray<std::byte>(in_.codes.size());
+    constexpr size_t kStep = 4096;
+    parallel_for((n_ + kStep - 1) / kStep, threads_, [&](size_t task, unsigned) {
+      std::array<uint64_t, Words> code{};
+      std::array<uint64_t, Words> moved{};
+      for (size_t i = task * kStep; i < std::min((task + 1) * kStep, n_); ++i) {
+        std::memcpy(code.data(), in_.codes.data() + i * size, size);
+        order.apply(code.data(), Words, moved.data());
+        std::memcpy(ordered_.data() + i * size, moved.data(), size);
+      }
+    });
+    codes_ = ordered_.span();
+  }
+
   Row<Words> read(size_t i, const std::vector<uint32_t>& ranks) const {
     Row<Words> row{};
     const size_t size = code_bytes(in_.bits);
-    std::memcpy(row.word, in_.codes.data() + i * size, size);
+    std::memcpy(row.word, codes_.data() + i * size, size);
     row.word[0] = std::rotr(row.word[0], static_cast<int>(turn_));
     row.rank = ranks.empty() ? static_cast<uint32_t>(i) : ranks[i];
     return row;
@@ -111,7 +136,7 @@ class Builder {
     const size_t size = code_bytes(in_.bits);
     parallel_for(slices, threads_, [&](size_t slice, unsigned) {
       for (size_t i = bound(slice); i < bound(slice + 1); ++i) {
-        ++next[slice][part_of(in_.codes.data() + i * size)];
+        ++next[slice][part_of(codes_.data() + i * size)];
       }
     });
     std::vector<uint32_t> start(kParts + 1);
@@ -126,7 +151,7 @@ class Builder {
     start[kParts] = static_cast<uint32_t>(n_);
     parallel_for(slices, threads_, [&](size_t slice, unsigned) {
       for (size_t i = bound(slice); i < bound(slice + 1); ++i) {
-        rows_[next[slice][part_of(in_.codes.data() + i * size)]++] = read(i, ranks);
+        rows_[next[slice][part_of(codes_.data() + i * size)]++] = read(i, ranks);
       }
     });
     constexpr size_t kTask = 256;
@@ -173,6 +198,7 @@ class Builder {
     for (unsigned band = 0; band < layout_.band_count(); ++band) {
       header.bands[band] = {layout_.bands[band].at, layout_.bands[band].width};
     }
+    std::ranges::copy(layout_.order, header.order.begin());
     format::place_sections(header);
     image_ = Region::anonymous(header.file_bytes);
   }
@@ -224,8 +250,12 @@ class Builder {
     }
     write_clumps(static_cast<uint32_t>(row));
     for (auto& rows : members) {
-      // In order of id, so that a search's matches come out almost sorted.
-      std::ranges::sort(rows, {}, [&](uint32_t from) { return rows_[firsts_[from]].rank; });
+      // In order of id, rows with several behind the others, so that a search's matches come out
+      // almost sorted.
+      std::ranges::sort(rows, {}, [&](uint32_t from) {
+        const size_t last = from + 1 < distinct_ ? firsts_[from + 1] : n_;
+        return std::pair(last - firsts_[from] > 1, rows_[firsts_[from]].rank);
+      });
       std::ranges::for_each(rows, write_row);
     }
     if (starts != nullptr) packed_store(starts, header_.entry_bytes, row, n_);
@@ -257,27 +287,27 @@ class Builder {
     const size_t count = size_t{1} << cut.width;
     for (size_t row = 0; row < header_.banded; ++row) ++buckets[cut.value(codes + row * Words) + 1];
     for (size_t bucket = 0; bucket < count; ++bucket) buckets[bucket + 1] += buckets[bucket];
-    if (layout_.sketch_bits == 16) write_postings<uint16_t>(band, cut, buckets);
-    if (layout_.sketch_bits == 32) write_postings<uint32_t>(band, cut, buckets);
+    if (layout_.sketch_bits != 0) write_postings(band, cut, buckets);
   }
 
   // A posting on its way to its bucket.
   struct Posting {
     uint32_t value;
-    uint32_t sketch;
+    uint16_t sketch;
+    uint16_t far_sketch;
     uint32_t row;
   };
 
   // Rows go to their buckets in two steps, a chunk of them at a time: first to the part of the
   // table that their value's high bits name, then, part by part, to their places. Written in one
   // step they would touch far more lines than the caches hold.
-  template <class Sketch>
   void write_postings(unsigned band, const BandCutter& cut, const uint32_t* buckets) {
     constexpr size_t kChunk = size_t{1} << 22;
     const auto* codes = reinterpret_cast<const uint64_t*>(section(Kind::kCodes));
-    auto* sketches = reinterpret_cast<Sketch*>(section(Kind::kSketches, band));
-    std::byte* positions = band == 0 ? nullptr : section(Kind::kPositions, band);
-    const unsigned position_bytes = header_.position_bytes;
+    auto* sketches = reinterpret_cast<uint16_t*>(section(Kind::kSketches, band));
+    std::byte* beside = section(Kind::kPostings, band);
+    const unsigned beside_bytes = format::posting_bytes(header_, band);
+    const unsigned far_bits = layout_.has_far_sketches() ? kSketchBits : 0;
     const unsigned low_bits = cut.width / 2;
     std::vector<uint32_t> next(buckets, buckets + (size_t{1} << cut.width));
     std::vector<uint32_t> part(size_t{1} << (cut.width - low_bits));
@@ -292,12 +322,16 @@ class Builder {
       for (size_t row = first; row < last; ++row) {
         const uint64_t* code = codes + row * Words;
         const uint32_t value = cut.value(code);
-        postings[part[value >> low_bits]++] = {value, cut.sketch(code), static_cast<uint32_t>(row)};
+        postings[part[value >> low_bits]++] = {value, cut.sketch(code), cut.far_sketch(code),
+                                               static_cast<uint32_t>(row)};
       }
       for (const Posting& posting : postings.span().first(last - first)) {
         const size_t at = next[posting.value]++;
-        sketches[at] = static_cast<Sketch>(posting.sketch);
-        if (positions != nullptr) packed_store(positions, position_bytes, at, posting.row);
+        sketches[at] = posting.sketch;
+        if (beside != nullptr) {
+          const uint64_t row = band == 0 ? 0 : uint64_t{posting.row} << far_bits;
+          packed_store(beside, beside_bytes, at, row | posting.far_sketch);
+        }
       }
     }
   }
@@ -325,6 +359,8 @@ class Builder {
   size_t n_;
   unsigned threads_;
   Layout layout_;
+  std::span<const std::byte> codes_;  // with their bits in the layout's order
+  HugeArray<std::byte> ordered_;      // the same, where it is not the order they were given in
   unsigned turn_;
   HugeArray<Row<Words>> rows_;    // sorted by code, then by id
   std::vector<uint32_t> firsts_;  // where in rows_ each distinct code begins

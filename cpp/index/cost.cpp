@@ -13,26 +13,41 @@ double line_ns(double array_bytes) {
   constexpr double kThirdLevel = 3e7;
   if (array_bytes <= kSecondLevel) return 1.5;
   if (array_bytes <= kThirdLevel) return 4;
-  return 9 + 3 * std::log10(array_bytes / kThirdLevel);
+  return 7.5 + 3 * std::log10(array_bytes / kThirdLevel);
 }
+
+namespace {
+
+double postings_bytes(uint64_t n, const Layout& layout) {
+  return static_cast<double>(n) * (layout.sketch_bits == 0
+                                       ? static_cast<double>(code_bytes(layout.bits))
+                                       : layout.band_count() * kSketchBits / 8.0);
+}
+
+}  // namespace
 
 double probe_ns(uint64_t n, const Layout& layout, const Band& band) {
   const double tables = std::ldexp(4.0, band.width) * layout.band_count();
-  const double postings = static_cast<double>(n) * layout.band_count() *
-                          (layout.sketch_bits == 0 ? static_cast<double>(code_bytes(layout.bits))
-                                                   : layout.sketch_bits / 8.0);
-  return 5 + line_ns(tables) + line_ns(postings);
+  return 4 + line_ns(tables) + line_ns(postings_bytes(n, layout));
 }
 
-double posting_ns(const Layout& layout) {
-  return layout.sketch_bits == 0 ? 0.04 * static_cast<double>(code_bytes(layout.bits))
-                                 : 0.03 * layout.sketch_bits / 8.0;
+double posting_ns(uint64_t n, const Layout& layout) {
+  if (layout.sketch_bits == 0) return 0.04 * static_cast<double>(code_bytes(layout.bits));
+  // Up to some 8 lines of a bucket are waited for like its first; the others come in sequence.
+  constexpr double kLine = 64 * 8.0 / kSketchBits;
+  constexpr double kSequentialNs = 2.5;
+  const double lines =
+      std::max(1.0, static_cast<double>(n) *
+                        std::ldexp(1.0, -static_cast<int>(layout.bands[0].width)) / kLine);
+  const double waited = std::min(1.0, 8 / lines);
+  return (waited * line_ns(postings_bytes(n, layout)) + (1 - waited) * kSequentialNs) / kLine;
 }
 
-double candidate_ns(uint64_t n, unsigned bits) {
+double candidate_ns(uint64_t n, const Layout& layout, const PassChance& pass) {
   const auto rows = static_cast<double>(n);
-  return 4 + line_ns(rows * packed_width(n)) +
-         line_ns(rows * static_cast<double>(code_bytes(bits)));
+  const unsigned posting = packed_width(n) + (layout.has_far_sketches() ? kSketchBits / 8 : 0);
+  return pass.near * (3 + line_ns(rows * posting)) +
+         pass.far * (3 + line_ns(rows * static_cast<double>(code_bytes(layout.bits))));
 }
 
 double scan_ns(uint64_t n, unsigned bits) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "index/layout.h"
+#include "index/plan.h"
 
 namespace hashmatch::cost {
 
@@ -14,11 +15,12 @@ double line_ns(double array_bytes);
 // One probe: a bucket's bounds, the start of its sketches, and the turn of the loop.
 double probe_ns(uint64_t n, const Layout& layout, const Band& band);
 
-// One posting's sketch, read in sequence.
-double posting_ns(const Layout& layout);
+// One posting's sketch in a bucket of usual size, or a code of a layout without sketches.
+double posting_ns(uint64_t n, const Layout& layout);
 
-// One candidate: its row number, its code.
-double candidate_ns(uint64_t n, unsigned bits);
+// What follows a posting that passes the test of its sketch with a chance of pass.near: its row
+// number and far sketch, and with a chance of pass.far its code.
+double candidate_ns(uint64_t n, const Layout& layout, const PassChance& pass);
 
 // Reading n codes in order.
 double scan_ns(uint64_t n, unsigned bits);

@@ -46,15 +46,17 @@ std::optional<FittedPlan> fit_radii(const Segment& segment, const QueryPlan& usu
   const unsigned bands = layout.band_count();
   std::vector<Ball> balls;
   for (unsigned band = 0; band < bands; ++band) balls.push_back(measure(segment, sizes, band));
-  const double candidate = cost::candidate_ns(segment.banded_rows(), layout.bits);
+  const uint32_t rows = segment.banded_rows();
   auto plan = allocate(bands, max_distance, [&](unsigned band, int radius) {
     // A posting is a candidate where the next band is near too: the likelier, the denser that is.
     const double next_density = balls[band + 1 == bands ? 0 : band + 1].density;
-    const double pass = std::min(1.0, usual.pass_chance[band] * next_density);
+    const PassChance& usually = usual.pass_chance[band];
+    const PassChance pass{std::min(1.0, usually.near * next_density),
+                          std::min(1.0, usually.far * next_density)};
     const auto k = static_cast<size_t>(radius);
-    return balls[band].probes[k] *
-               cost::probe_ns(segment.banded_rows(), layout, layout.bands[band]) +
-           balls[band].postings[k] * (cost::posting_ns(layout) + pass * candidate);
+    return balls[band].probes[k] * cost::probe_ns(rows, layout, layout.bands[band]) +
+           balls[band].postings[k] *
+               (cost::posting_ns(rows, layout) + cost::candidate_ns(rows, layout, pass));
   });
   if (!plan || plan->cost_ns > cost::scan_ns(segment.banded_rows(), layout.bits)) {
     return std::nullopt;

@@ -35,7 +35,7 @@ std::vector<std::pair<Kind, uint32_t>> expected_sections(const Header& header) {
   for (uint32_t band = 0; band < header.band_count; ++band) {
     kinds.push_back({Kind::kBuckets, band});
     if (header.sketch_bits != 0) kinds.push_back({Kind::kSketches, band});
-    if (band > 0) kinds.push_back({Kind::kPositions, band});
+    if (posting_bytes(header, band) != 0) kinds.push_back({Kind::kPostings, band});
   }
   return kinds;
 }
@@ -57,9 +57,9 @@ uint64_t expected_bytes(const Header& header, Kind kind, uint32_t band) {
     case Kind::kBuckets:
       return ((uint64_t{1} << header.bands[band].width) + 1) * sizeof(uint32_t);
     case Kind::kSketches:
-      return header.banded * (header.sketch_bits / 8);
-    case Kind::kPositions:
-      return header.banded * header.position_bytes;
+      return header.banded * (kSketchBits / 8);
+    case Kind::kPostings:
+      return header.banded * posting_bytes(header, band);
   }
   return 0;
 }
@@ -74,12 +74,33 @@ void validate_bands(const Header& header, const std::string& name) {
   for (uint32_t band = 0; band < count; ++band) {
     const BandEntry& entry = header.bands[band];
     require(entry.at == at && entry.width >= 1 && entry.width <= kMaxBandWidth &&
-                entry.width + header.sketch_bits <= header.bits,
+                at + entry.width <= header.bits,
             name, "a band is impossible");
     at += entry.width;
   }
-  require(count == 1 ? at <= header.bits : count == 0 || at == header.bits, name,
-          "the bands do not cover the code");
+  for (uint32_t band = 0; band < count; ++band) {
+    require(header.bands[band].width + header.sketch_bits <= at, name, "a band is impossible");
+  }
+}
+
+bool is_natural(const Header& header) {
+  return std::ranges::all_of(header.order, [](uint8_t bit) { return bit == 0; });
+}
+
+void validate_order(const Header& header, const std::string& name) {
+  if (is_natural(header)) return;
+  std::array<bool, 256> taken{};
+  bool permutation = true;
+  for (uint32_t bit = 0; bit < header.order.size(); ++bit) {
+    const uint8_t from = header.order[bit];
+    if (bit < header.bits) {
+      permutation &= from < header.bits && !taken[from];
+      taken[from] = true;
+    } else {
+      permutation &= from == 0;
+    }
+  }
+  require(permutation, name, "the order of bits is impossible");
 }
 
 void validate_counts(const Header& header, const std::string& name) {
@@ -129,8 +150,8 @@ std::string section_name(uint32_t kind, uint32_t band) {
       return "buckets" + of_band;
     case Kind::kSketches:
       return "sketches" + of_band;
-    case Kind::kPositions:
-      return "positions" + of_band;
+    case Kind::kPostings:
+      return "postings" + of_band;
   }
   return "unknown";
 }
@@ -147,8 +168,16 @@ void place_sections(Header& header) {
   header.file_bytes = at;
 }
 
+unsigned posting_bytes(const Header& header, uint32_t band) {
+  return (band == 0 ? 0 : header.position_bytes) +
+         (header.sketch_bits == 2 * kSketchBits ? kSketchBits / 8 : 0);
+}
+
 Layout layout_of(const Header& header) {
-  Layout layout{header.bits, header.sketch_bits, {}};
+  Layout layout{header.bits, header.sketch_bits, {}, {}};
+  if (!is_natural(header)) {
+    layout.order.assign(header.order.begin(), header.order.begin() + header.bits);
+  }
   for (uint32_t band = 0; band < header.band_count; ++band) {
     layout.bands.push_back({header.bands[band].at, header.bands[band].width});
   }
@@ -180,6 +209,7 @@ void validate(const Header& header, size_t file_bytes, const std::string& name) 
       name, "the hash type is not a name");
   validate_counts(header, name);
   validate_bands(header, name);
+  validate_order(header, name);
   Header expected = header;
   place_sections(expected);
   require(

@@ -22,15 +22,15 @@ inline constexpr size_t kHeaderBytes = 4096;
 inline constexpr uint32_t kMaxSections = 104;
 
 enum class Kind : uint32_t {
-  kCodes = 1,      // distinct codes: those in bands, in order of band 0, then clump by clump
-  kStarts = 2,     // first entry of each code, and the end; absent where each code has one id
-  kIds = 3,        // id of each entry, less id_base
-  kById = 4,       // entries in order of id
-  kCentres = 8,    // centre of each clump; absent without clumps, as is kClumps
-  kClumps = 9,     // a Clump each
-  kBuckets = 5,    // first posting of each bucket of a band, and the end
-  kSketches = 6,   // sketch of each posting of a band
-  kPositions = 7,  // row of each posting of a band; absent for band 0, whose posting k is row k
+  kCodes = 1,     // distinct codes: those in bands, in order of band 0, then clump by clump
+  kStarts = 2,    // first entry of each code, and the end; absent where each code has one id
+  kIds = 3,       // id of each entry, less id_base
+  kById = 4,      // entries in order of id
+  kCentres = 8,   // centre of each clump; absent without clumps, as is kClumps
+  kClumps = 9,    // a Clump each
+  kBuckets = 5,   // first posting of each bucket of a band, and the end
+  kSketches = 6,  // sketch of each posting of a band
+  kPostings = 7,  // far sketch and row of each posting of a band; for band 0 no row: it is k
 };
 
 struct Section {
@@ -70,7 +70,7 @@ struct Header {
   uint64_t id_base;
   uint8_t id_bytes;
   uint8_t entry_bytes;     // in kStarts and kById
-  uint8_t position_bytes;  // in kPositions
+  uint8_t position_bytes;  // of a row in kPostings
   uint8_t sketch_bits;
   uint32_t band_count;
   uint32_t section_count;
@@ -78,12 +78,13 @@ struct Header {
   uint64_t banded;  // rows that the bands list: the first ones
   std::array<BandEntry, 32> bands;
   std::array<Section, kMaxSections> sections;
-  std::array<uint8_t, 536> zeros;
+  std::array<uint8_t, 256> order;  // bit p is bit order[p] of the code as given; all 0: bit p
+  std::array<uint8_t, 280> zeros;
 };
 static_assert(std::is_trivially_copyable_v<Header>);
 static_assert(offsetof(Header, bits) == 32 && offsetof(Header, entries) == 56);
 static_assert(offsetof(Header, bands) == 104 && offsetof(Header, sections) == 232);
-static_assert(sizeof(Header) == kHeaderBytes);
+static_assert(offsetof(Header, order) == 3560 && sizeof(Header) == kHeaderBytes);
 
 // Stands in the 64 bytes before each section, so that a section in another's place is noticed
 // without reading it.
@@ -106,6 +107,9 @@ std::string section_name(uint32_t kind, uint32_t band);
 void place_sections(Header& header);
 
 Layout layout_of(const Header& header);
+
+// Of each number in the band's kPostings; 0: it has none.
+unsigned posting_bytes(const Header& header, uint32_t band);
 
 // Everything about a header that can be wrong, but for the sections' own bytes. Throws FormatError.
 void validate(const Header& header, size_t file_bytes, const std::string& name);

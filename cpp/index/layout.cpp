@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <utility>
 
 #include "base/packed.h"
 #include "index/code.h"
@@ -13,22 +15,33 @@
 namespace hashmatch {
 namespace {
 
-constexpr uint32_t low_mask(unsigned width) {
-  return width >= 32 ? ~uint32_t{0} : (uint32_t{1} << width) - 1;
+// What a band's buckets hold beside those of random codes.
+std::vector<double> densities(const Layout& layout, std::span<const double> entropy) {
+  std::vector<double> density;
+  for (const Band& band : layout.bands) {
+    double lost = 0;
+    for (unsigned bit = band.at; bit < band.at + band.width; ++bit) {
+      lost += 1 - entropy[layout.order.empty() ? bit : layout.order[bit]];
+    }
+    density.push_back(std::exp2(lost));
+  }
+  return density;
 }
 
-double query_ns(const Layout& layout, uint64_t n, unsigned r) {
-  const auto plan = plan_uniform(layout, n, r);
+double query_ns(const Layout& layout, uint64_t n, unsigned r, std::span<const double> entropy) {
+  const std::vector<double> density = densities(layout, entropy);
+  const auto plan = plan_radii(layout, n, r, density);
   if (!plan) return cost::scan_ns(n, layout.bits);
-  double candidates = 0;
+  double cost = plan->cost_ns;
   for (unsigned band = 0; band < layout.band_count(); ++band) {
-    const unsigned width = layout.bands[band].width;
     if (plan->radius[band] < 0) continue;
-    const auto ball = static_cast<double>(cost::ball_size(width, plan->radius[band]));
-    candidates += ball * std::ldexp(static_cast<double>(n), -static_cast<int>(width)) *
-                  pass_chance(layout, band, plan->radius);
+    const auto width = static_cast<int>(layout.bands[band].width);
+    const auto ball =
+        static_cast<double>(cost::ball_size(layout.bands[band].width, plan->radius[band]));
+    const double postings = ball * std::ldexp(static_cast<double>(n) * density[band], -width);
+    cost += postings * cost::candidate_ns(n, layout, pass_chance(layout, band, plan->radius));
   }
-  return plan->cost_ns + candidates * cost::candidate_ns(n, layout.bits);
+  return cost;
 }
 
 // Bytes a code takes, all arrays counted. The cap leaves small segments room for their tables.
@@ -47,26 +60,54 @@ double allowed_bytes_per_code(unsigned bits, uint64_t n) {
   return 3.0 * words_of(bits) * 8 + 24 + kSmallSegmentBytes / static_cast<double>(n);
 }
 
+struct Candidate {
+  Layout layout;
+  double cost_ns;
+};
+
+// The cheapest even cut of the first `covered` bits, or none where a scan is cheaper.
+Candidate cheapest_bands(const Layout& uncut, unsigned covered, uint64_t n, unsigned r,
+                         std::span<const double> entropy) {
+  Candidate best{{uncut.bits, 0, {}}, cost::scan_ns(n, uncut.bits)};
+  for (const unsigned sketch : {16U, 32U}) {
+    for (unsigned count = 3; count <= kernel::kMaxBands; ++count) {
+      if (covered / count < 8 || (covered + count - 1) / count > 24) continue;
+      const Layout layout{uncut.bits, sketch, even_bands(covered, count), uncut.order};
+      if (bytes_per_code(layout, n) > allowed_bytes_per_code(layout.bits, n)) continue;
+      const double cost = query_ns(layout, n, r, entropy);
+      if (cost < best.cost_ns) best = {layout, cost};
+    }
+  }
+  return best;
+}
+
+struct Reordering {
+  std::vector<uint8_t> order;
+  unsigned lively;  // bits that are not dull, which come first
+};
+
+Reordering dull_bits_last(std::span<const double> entropy, double dull) {
+  std::vector<uint8_t> order(entropy.size());
+  std::iota(order.begin(), order.end(), uint8_t{0});
+  const auto first_dull = std::stable_partition(order.begin(), order.end(),
+                                                [&](uint8_t bit) { return entropy[bit] >= dull; });
+  const auto lively = static_cast<unsigned>(first_dull - order.begin());
+  return {std::move(order), lively};
+}
+
 }  // namespace
 
-uint32_t sketch_mask(const Layout& layout, unsigned band) {
-  if (layout.sketch_bits == 16) return near_mask(layout, band);
-  const unsigned next = band + 1 == layout.band_count() ? 0 : band + 1;
-  const unsigned two = layout.bands[next].width + layout.next(next).width;
-  return low_mask(std::min(two, layout.sketch_bits));
-}
-
-uint32_t near_mask(const Layout& layout, unsigned band) {
-  return low_mask(std::min<unsigned>(layout.next(band).width, layout.sketch_bits));
-}
-
 BandCutter::BandCutter(const Layout& layout, unsigned band)
-    : at(layout.bands[band].at),
-      width(layout.bands[band].width),
-      sketch_at((at + width) % layout.bits),
-      sketch_bits(layout.sketch_bits),
-      bits(layout.bits),
-      mask(layout.sketch_bits == 0 ? 0 : sketch_mask(layout, band)) {}
+    : covered(layout.covered()), at(layout.bands[band].at), width(layout.bands[band].width) {
+  const unsigned next = band + 1 == layout.band_count() ? 0 : band + 1;
+  const unsigned next_width = layout.bands[next].width;
+  near_at = (at + width) % covered;
+  near_width = std::min(next_width, layout.sketch_bits == 0 ? 0U : kSketchBits);
+  far_at = (near_at + near_width) % covered;
+  far_width = layout.has_far_sketches()
+                  ? std::min(next_width - near_width + layout.next(next).width, kSketchBits)
+                  : 0;
+}
 
 std::vector<Band> even_bands(unsigned bits, unsigned count) {
   std::vector<Band> bands;
@@ -84,7 +125,7 @@ unsigned design_distance(unsigned bits, int max_distance) {
   return bits == 256 ? 31 : bits / 8;
 }
 
-Layout choose_layout(uint64_t n, unsigned bits, unsigned r) {
+Layout choose_layout(uint64_t n, unsigned bits, unsigned r, std::span<const double> entropy) {
   // Below this a scan takes a microsecond or two, and no table is worth its memory.
   constexpr uint64_t kScanOnly = 2048;
   Layout best{bits, 0, {}};
@@ -95,20 +136,20 @@ Layout choose_layout(uint64_t n, unsigned bits, unsigned r) {
     best.bands = {{0, static_cast<uint16_t>(width)}};
     return best;
   }
-  double least = cost::scan_ns(n, bits);
-  for (const unsigned sketch : {16U, 32U}) {
-    for (unsigned count = 3; count <= kernel::kMaxBands; ++count) {
-      if (bits / count < 8 || (bits + count - 1) / count > 24) continue;
-      const Layout layout{bits, sketch, even_bands(bits, count)};
-      if (bytes_per_code(layout, n) > allowed_bytes_per_code(bits, n)) continue;
-      const double cost = query_ns(layout, n, r);
-      if (cost < least) {
-        least = cost;
-        best = layout;
-      }
+  const std::vector<double> fair(bits, 1);
+  if (entropy.empty()) entropy = fair;
+  const Candidate natural = cheapest_bands({bits, 0, {}}, bits, n, r, entropy);
+  Candidate chosen = natural;
+  for (const double dull : {0.5, 0.25}) {
+    const auto [order, covered] = dull_bits_last(entropy, dull);
+    if (covered == bits) continue;
+    Candidate reordered = cheapest_bands({bits, 0, {}, order}, covered, n, r, entropy);
+    // Another order is worth having only where it gains more than the prediction may err.
+    if (reordered.cost_ns < std::min(0.8 * natural.cost_ns, chosen.cost_ns)) {
+      chosen = std::move(reordered);
     }
   }
-  return best;
+  return chosen.layout;
 }
 
 }  // namespace hashmatch

@@ -34,29 +34,27 @@ double chance_within(unsigned width, int limit) {
 
 }  // namespace
 
-double pass_chance(const Layout& layout, unsigned band, const std::vector<int>& radius) {
+PassChance pass_chance(const Layout& layout, unsigned band, const std::vector<int>& radius) {
   const unsigned count = layout.band_count();
-  const Band& b = layout.bands[band];
+  const BandCutter cut(layout, band);
   const unsigned next = band + 1 == count ? 0 : band + 1;
-  const auto near = static_cast<unsigned>(std::popcount(near_mask(layout, band)));
-  const unsigned rest = static_cast<unsigned>(std::popcount(sketch_mask(layout, band))) - near;
-  const int near_allowed = radius[band] + radius[next] + 1;
   const unsigned after = next + 1 == count ? 0 : next + 1;
-  const int all_allowed = near_allowed + radius[after] + 1;
-  double sum = 0;
-  double balls = 0;
+  const int near_allowed = radius[band] + radius[next] + 1;
+  const int far_allowed = near_allowed + radius[after] + 1;
+  PassChance sum{0, 0};
+  if (radius[band] < 0) return sum;
   for (int k = 0; k <= radius[band]; ++k) {
     const auto values =
-        static_cast<double>(cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1));
-    double pass = 0;
-    for (int d = 0; d <= near_allowed - k && d <= static_cast<int>(near); ++d) {
-      const double exactly = chance_within(near, d) - chance_within(near, d - 1);
-      pass += exactly * (rest == 0 ? 1 : chance_within(rest, all_allowed - k - d));
+        static_cast<double>(cost::ball_size(cut.width, k) - cost::ball_size(cut.width, k - 1));
+    for (int d = 0; d <= near_allowed - k && d <= static_cast<int>(cut.near_width); ++d) {
+      const double exactly =
+          values * (chance_within(cut.near_width, d) - chance_within(cut.near_width, d - 1));
+      sum.near += exactly;
+      sum.far += exactly * chance_within(cut.far_width, far_allowed - k - d);
     }
-    sum += values * pass;
-    balls += values;
   }
-  return balls == 0 ? 0 : sum / balls;
+  const auto ball = static_cast<double>(cost::ball_size(cut.width, radius[band]));
+  return {sum.near / ball, sum.far / ball};
 }
 
 const std::vector<uint32_t>& masks_of_weight(unsigned k) {
@@ -101,16 +99,18 @@ std::optional<Plan> allocate(unsigned bands, unsigned r,
   return plan;
 }
 
-std::optional<Plan> plan_uniform(const Layout& layout, uint64_t n, unsigned r) {
+std::optional<Plan> plan_radii(const Layout& layout, uint64_t n, unsigned r,
+                               std::span<const double> density) {
   if (layout.bands.empty()) return std::nullopt;
-  const double posting = cost::posting_ns(layout);
   const double scan = cost::scan_ns(n, layout.bits);
   auto plan = allocate(layout.band_count(), r, [&](unsigned band, int radius) {
     const Band& b = layout.bands[band];
     if (radius > b.width) return kInfinite;
     const auto ball = static_cast<double>(cost::ball_size(b.width, radius));
-    const double price = ball * (cost::probe_ns(n, layout, b) +
-                                 static_cast<double>(n) * std::ldexp(posting, -b.width));
+    const double bucket =
+        static_cast<double>(n) * std::ldexp(density.empty() ? 1 : density[band], -b.width);
+    const double price =
+        ball * (cost::probe_ns(n, layout, b) + bucket * cost::posting_ns(n, layout));
     return price > scan ? kInfinite : price;
   });
   if (!plan || plan->cost_ns > scan) return std::nullopt;

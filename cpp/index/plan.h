@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "index/layout.h"
@@ -25,11 +26,18 @@ inline constexpr int kMaxRadius = 4;
 std::optional<Plan> allocate(unsigned bands, unsigned r,
                              const std::function<double(unsigned band, int radius)>& cost);
 
-// The cheapest radii for n random codes. Empty where a scan is predicted to be cheaper.
-std::optional<Plan> plan_uniform(const Layout& layout, uint64_t n, unsigned r);
+// The cheapest radii for n codes whose buckets in each band hold `density` times what they would of
+// random codes (none: random codes). Empty where a scan is predicted to be cheaper.
+std::optional<Plan> plan_radii(const Layout& layout, uint64_t n, unsigned r,
+                               std::span<const double> density = {});
 
-// Chance that a random posting in the probed buckets of a band passes its sketch filter.
-double pass_chance(const Layout& layout, unsigned band, const std::vector<int>& radius);
+// Chance that a random posting in the probed buckets of a band passes the test of its sketch, and
+// that it passes that of its far sketch too.
+struct PassChance {
+  double near = 1;
+  double far = 1;
+};
+PassChance pass_chance(const Layout& layout, unsigned band, const std::vector<int>& radius);
 
 // Masks with exactly k <= kMaxRadius bits set, ascending: those below 2^width come first, and there
 // are choose(width, k) of them.

@@ -71,7 +71,10 @@ Segment::Segment(Region image, std::string name)
       name_(std::move(name)),
       header_(reinterpret_cast<const format::Header*>(image_.bytes())),
       layout_(format::layout_of(*header_)),
+      order_(layout_.order),
+      order_back_(inverse(layout_.order)),
       words_(words_of(header_->bits)),
+      far_bits_(layout_.has_far_sketches() ? kSketchBits : 0),
       bands_(header_->band_count) {
   map_sections();
   for (const format::Clump& clump : clumps()) {
@@ -115,10 +118,11 @@ void Segment::map_sections() {
         bands_[section.band].buckets = reinterpret_cast<const uint32_t*>(bytes);
         break;
       case Kind::kSketches:
-        bands_[section.band].sketches = bytes;
+        bands_[section.band].sketches = reinterpret_cast<const uint16_t*>(bytes);
         break;
-      case Kind::kPositions:
-        bands_[section.band].positions = PackedView(bytes, header_->position_bytes);
+      case Kind::kPostings:
+        bands_[section.band].postings =
+            PackedView(bytes, format::posting_bytes(*header_, section.band));
         break;
     }
   }
@@ -217,29 +221,40 @@ void Segment::verify_numbers() const {
       }
     }
   }
-  parallel_for(layout_.band_count(), 0, [&](size_t index, unsigned) {
-    const auto band = static_cast<unsigned>(index);
-    const BandCutter cut(layout_, band);
-    for (uint32_t value = 0; value < uint32_t{1} << cut.width; ++value) {
-      for (uint32_t k = bands_[band].buckets[value]; k < bands_[band].buckets[value + 1]; ++k) {
-        const uint64_t row = band == 0 ? k : bands_[band].positions[k];
-        if (row >= banded_rows() || cut.value(code(static_cast<uint32_t>(row))) != value) {
-          damaged("a posting of band " + std::to_string(band) + " is in the wrong bucket");
-        }
-        // As many postings as rows, and none twice: each row is listed.
-        if (k > bands_[band].buckets[value] && band != 0 && row <= bands_[band].positions[k - 1]) {
-          damaged("band " + std::to_string(band) + " lists its rows out of order");
-        }
-        if (layout_.sketch_bits == 0) continue;
-        uint32_t sketch = 0;
-        const unsigned width = layout_.sketch_bits / 8;
-        std::memcpy(&sketch, bands_[band].sketches + size_t{k} * width, width);
-        if (sketch != cut.sketch(code(static_cast<uint32_t>(row)))) {
-          damaged("a sketch of band " + std::to_string(band) + " is wrong");
-        }
+  parallel_for(layout_.band_count(), 0,
+               [&](size_t band, unsigned) { verify_postings(static_cast<unsigned>(band)); });
+}
+
+void Segment::verify_postings(unsigned band) const {
+  const std::string of_band = " of band " + std::to_string(band);
+  const BandCutter cut(layout_, band);
+  const uint32_t* buckets = bands_[band].buckets;
+  for (uint32_t value = 0; value < uint32_t{1} << cut.width; ++value) {
+    for (uint32_t k = buckets[value]; k < buckets[value + 1]; ++k) {
+      const uint64_t row = row_of_posting(band, k);
+      if (row >= banded_rows() || cut.value(code(static_cast<uint32_t>(row))) != value) {
+        damaged("a posting" + of_band + " is in the wrong bucket");
+      }
+      // As many postings as rows, and none twice: each row is listed.
+      if (k > buckets[value] && row <= row_of_posting(band, k - 1)) {
+        damaged("band " + std::to_string(band) + " lists its rows out of order");
+      }
+      if (layout_.sketch_bits == 0) continue;
+      const uint64_t* listed = code(static_cast<uint32_t>(row));
+      if (sketches(band)[k] != cut.sketch(listed)) damaged("a sketch" + of_band + " is wrong");
+      if (layout_.has_far_sketches() && far_sketch(band, k) != cut.far_sketch(listed)) {
+        damaged("a far sketch" + of_band + " is wrong");
       }
     }
-  });
+  }
+}
+
+void Segment::read_code(uint32_t row, uint64_t* out) const {
+  if (order_.is_natural()) {
+    std::copy_n(code(row), words_, out);
+  } else {
+    order_back_.apply(code(row), words_, out);
+  }
 }
 
 uint32_t Segment::row_of(uint32_t entry) const {
@@ -298,11 +313,11 @@ const QueryPlan& Segment::plan(uint32_t max_distance) const {
   auto& slot = plans_[max_distance];
   if (const QueryPlan* ready = slot.load(std::memory_order_acquire)) return *ready;
   auto made = std::make_unique<QueryPlan>();
-  if (auto uniform = plan_uniform(layout_, banded_rows(), max_distance)) {
+  if (auto uniform = plan_radii(layout_, banded_rows(), max_distance)) {
     *made = make_query_plan(layout_, banded_rows(), std::move(uniform->radius));
     for (unsigned band = 0; band < layout_.band_count(); ++band) {
       made->pass_chance.push_back(
-          layout_.sketch_bits == 0 ? 1 : pass_chance(layout_, band, made->radius));
+          layout_.sketch_bits == 0 ? PassChance{} : pass_chance(layout_, band, made->radius));
     }
   }
   const QueryPlan* expected = nullptr;

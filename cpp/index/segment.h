@@ -2,8 +2,8 @@
 //
 // Codes are stored once each (*rows*), in the order of their first band; the ids of a row are its
 // *entries*, consecutive and ascending. Each band lists all rows by its value: bucket v of band t
-// holds postings [buckets[v], buckets[v + 1]), each a sketch and a row number. The last rows may be
-// clumps (see clumps.h), which the bands leave out.
+// holds postings [buckets[v], buckets[v + 1]), each a sketch and, in an array beside, a row number.
+// The last rows may be clumps (see clumps.h), which the bands leave out.
 //
 // Nothing changes after construction but a cache of plans, so any number of threads may search.
 #pragma once
@@ -20,8 +20,10 @@
 
 #include "base/memory.h"
 #include "base/packed.h"
+#include "index/bit_order.h"
 #include "index/format.h"
 #include "index/layout.h"
+#include "index/plan.h"
 #include "kernel/kernel.h"
 
 namespace hashmatch {
@@ -31,9 +33,9 @@ struct QueryPlan {
   bool scan = true;
   std::vector<int> radius;
   kernel::Chain chain{};
-  size_t probes = 0;                // of one query
-  double expected_postings = 0;     // of one query, were the codes random
-  std::vector<double> pass_chance;  // of a posting, by band, likewise; of a segment's own plans
+  size_t probes = 0;                    // of one query
+  double expected_postings = 0;         // of one query, were the codes random
+  std::vector<PassChance> pass_chance;  // of a posting, by band, likewise; of a segment's own plans
 };
 
 class Segment {
@@ -65,11 +67,26 @@ class Segment {
   uint32_t largest_radius() const { return largest_radius_; }  // of a clump
   std::span<const std::byte> image() const { return {image_.bytes(), image_.size()}; }
 
+  // Codes, centres and everything cut from them have their bits in this order; so must queries.
+  const BitOrder& order() const { return order_; }
   const uint64_t* codes() const { return codes_; }
   const uint64_t* code(uint32_t row) const { return codes_ + size_t{row} * words_; }
+  // A row's code as it was given.
+  void read_code(uint32_t row, uint64_t* out) const;
   const uint32_t* buckets(unsigned band) const { return bands_[band].buckets; }
-  const std::byte* sketches(unsigned band) const { return bands_[band].sketches; }
-  const PackedView& positions(unsigned band) const { return bands_[band].positions; }
+  const uint16_t* sketches(unsigned band) const { return bands_[band].sketches; }
+
+  // What stands beside a posting's sketch: its row, which for band 0 is its own number, and its far
+  // sketch where the layout has them.
+  const std::byte* posting_address(unsigned band, uint32_t posting) const {
+    return bands_[band].postings.address(posting);
+  }
+  uint64_t row_of_posting(unsigned band, uint32_t posting) const {
+    return band == 0 ? posting : bands_[band].postings[posting] >> far_bits_;
+  }
+  uint16_t far_sketch(unsigned band, uint32_t posting) const {
+    return static_cast<uint16_t>(bands_[band].postings[posting]);
+  }
 
   // The entries [first, last) of a row. Throws FormatError on a damaged file.
   struct EntryRange {
@@ -97,8 +114,8 @@ class Segment {
  private:
   struct BandArrays {
     const uint32_t* buckets = nullptr;
-    const std::byte* sketches = nullptr;
-    PackedView positions;
+    const uint16_t* sketches = nullptr;
+    PackedView postings;
   };
 
   Segment(Region image, std::string name);
@@ -108,12 +125,16 @@ class Segment {
   void verify_bands() const;
   void verify_checksums(const std::function<void(uint64_t, uint64_t)>& progress) const;
   void verify_numbers() const;
+  void verify_postings(unsigned band) const;
 
   Region image_;
   std::string name_;  // for messages
   const format::Header* header_;
   Layout layout_;
+  BitOrder order_;
+  BitOrder order_back_;
   unsigned words_ = 0;
+  unsigned far_bits_ = 0;
   const uint64_t* codes_ = nullptr;
   PackedView starts_, ids_, by_id_;
   const uint64_t* centres_ = nullptr;

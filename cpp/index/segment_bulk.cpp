@@ -26,9 +26,12 @@ using kernel::Run;
 
 // Queries of one block in the order of one band's value.
 struct BandOrder {
-  std::vector<uint32_t> starts;   // by value, and the end
-  std::vector<uint32_t> queries;  // by slot
-  HugeArray<uint32_t> sketches;   // by slot; 16-bit ones packed in its first half
+  std::vector<uint32_t> starts;  // by value, and the end
+  // By slot, that is, place in this order.
+  std::vector<uint32_t> queries;
+  HugeArray<uint16_t> sketches;
+  std::vector<uint32_t> values;        // with far sketches only
+  std::vector<uint16_t> far_sketches;  // likewise
 };
 
 class Block {
@@ -88,38 +91,52 @@ class Block {
     BandOrder& order = orders_[band];
     order.starts.assign((size_t{1} << cut.width) + 1, 0);
     order.queries.resize(count_);
-    order.sketches = HugeArray<uint32_t>(count_);
-    const unsigned sketch_bytes = layout_.sketch_bits / 8;
+    if (layout_.has_far_sketches()) {
+      order.values.resize(count_);
+      order.far_sketches.resize(count_);
+    }
+    order.sketches = HugeArray<uint16_t>(count_);
     for (size_t i = 0; i < count_; ++i) ++order.starts[cut.value(queries_ + i * words_) + 1];
     for (size_t v = 0; v + 1 < order.starts.size(); ++v) order.starts[v + 1] += order.starts[v];
     std::vector<uint32_t> next(order.starts.begin(), order.starts.end() - 1);
-    auto* sketches = reinterpret_cast<std::byte*>(order.sketches.data());
     for (size_t i = 0; i < count_; ++i) {
       const uint64_t* query = queries_ + i * words_;
-      const uint32_t slot = next[cut.value(query)]++;
+      const uint32_t value = cut.value(query);
+      const uint32_t slot = next[value]++;
       order.queries[slot] = static_cast<uint32_t>(i);
-      packed_store(sketches, sketch_bytes, slot, cut.sketch(query));
+      order.sketches[slot] = cut.sketch(query);
+      if (layout_.has_far_sketches()) {
+        order.values[slot] = value;
+        order.far_sketches[slot] = cut.far_sketch(query);
+      }
     }
   }
 
-  // A neighbour of a bucket, and the limits for queries of its value.
+  // A neighbour of a bucket, and the limit for queries of its value.
   struct Step {
     uint32_t mask;
-    uint16_t near_limit;
-    uint16_t limit;
+    uint32_t limit;
   };
 
-  std::vector<Step> steps_of(unsigned band) const {
-    const Band& b = layout_.bands[band];
+  // How far a match of the band may be in it and the next, and in the one after too.
+  struct Limits {
+    unsigned near;
+    unsigned far;
+  };
+
+  Limits limits_of(unsigned band) const {
     const unsigned next = band + 1 == layout_.band_count() ? 0 : band + 1;
     const unsigned after = next + 1 == layout_.band_count() ? 0 : next + 1;
     const auto& allowance = plan_.chain.allowance;
     const unsigned near = allowance[band] + allowance[next] - 1U;
-    const unsigned all = layout_.sketch_bits == 16 ? near : near + allowance[after];
-    Step step{0, static_cast<uint16_t>(std::min(near, r_)),
-              static_cast<uint16_t>(std::min(all, r_))};
+    return {std::min(near, r_), std::min(near + allowance[after], r_)};
+  }
+
+  std::vector<Step> steps_of(unsigned band) const {
+    const Band& b = layout_.bands[band];
+    Step step{0, limits_of(band).near};
     std::vector<Step> steps;
-    for (int k = 0; k <= plan_.radius[band]; ++k, --step.near_limit, --step.limit) {
+    for (int k = 0; k <= plan_.radius[band]; ++k, --step.limit) {
       const auto& masks = masks_of_weight(static_cast<unsigned>(k));
       const size_t count = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
       for (size_t i = 0; i < count; ++i) {
@@ -139,13 +156,11 @@ class Block {
     const std::vector<Step> steps = steps_of(band);
     Run* const runs = scratch_[worker].runs.at_least(steps.size());
     std::vector<Run> bearable;
-    const unsigned sketch_bytes = layout_.sketch_bits / 8;
     for (size_t bucket = buckets * stretch / kStretches;
          bucket < buckets * (stretch + 1) / kStretches; ++bucket) {
       const uint32_t size = bounds[bucket + 1] - bounds[bucket];
       // The next buckets' sketches follow this one's.
-      __builtin_prefetch(segment_.sketches(band) + size_t{bounds[bucket + 1]} * sketch_bytes +
-                         1024);
+      __builtin_prefetch(segment_.sketches(band) + bounds[bucket + 1] + 512);
       if (size == 0) continue;
       std::span<Run> met = {runs,
                             list_runs(orders_[band], static_cast<uint32_t>(bucket), steps, runs)};
@@ -153,7 +168,7 @@ class Block {
         keep_bearable(band, size, met, bearable);
         met = bearable;
       }
-      if (!met.empty()) meet(band, bounds[bucket], size, met, worker);
+      if (!met.empty()) meet(band, static_cast<uint32_t>(bucket), met, worker);
     }
     verify(band, worker);
   }
@@ -163,7 +178,7 @@ class Block {
     size_t count = 0;
     for (const Step& step : steps) {
       const uint32_t* starts = order.starts.data() + (bucket ^ step.mask);
-      out[count] = {starts[0], starts[1] - starts[0], step.near_limit, step.limit};
+      out[count] = {starts[0], starts[1] - starts[0], step.limit};
       count += out[count].count != 0 ? 1 : 0;  // no branch: it would be a coin toss
     }
     return count;
@@ -178,13 +193,15 @@ class Block {
         auto& load = load_[orders_[band].queries[slot]];
         if (load.load(std::memory_order_relaxed) > budget_) continue;
         if (load.fetch_add(size, std::memory_order_relaxed) + size > budget_) continue;
-        kept.push_back({slot, 1, run.near_limit, run.limit});
+        kept.push_back({slot, 1, run.limit});
       }
     }
   }
 
   // One bucket against its runs, in tiles of a bounded number of candidates.
-  void meet(unsigned band, uint32_t posting, uint32_t size, std::span<Run> runs, unsigned worker) {
+  void meet(unsigned band, uint32_t bucket, std::span<Run> runs, unsigned worker) {
+    const uint32_t* bounds = segment_.buckets(band) + bucket;
+    const uint32_t size = bounds[1] - bounds[0];
     const auto most_queries = static_cast<uint32_t>(std::max<size_t>(1, kTile / size));
     for (size_t first = 0; first < runs.size();) {
       uint32_t queries = 0;
@@ -203,40 +220,61 @@ class Block {
       }
       for (uint32_t from = 0; from < size; from += kTile) {
         const auto part = static_cast<uint32_t>(std::min<size_t>(kTile, size - from));
-        tile(band, posting + from, part, {&runs[first], last - first}, queries, worker);
+        tile({band, bucket, bounds[0] + from, part}, {&runs[first], last - first}, queries, worker);
       }
       first = last;
       if (rest.count != 0) runs[--first] = rest;
     }
   }
 
-  void tile(unsigned band, uint32_t posting, uint32_t size, std::span<const Run> runs,
-            uint32_t queries, unsigned worker) {
+  // Some postings of one bucket.
+  struct Part {
+    unsigned band;
+    uint32_t bucket;
+    uint32_t posting;
+    uint32_t size;
+  };
+
+  void tile(const Part& part, std::span<const Run> runs, uint32_t queries, unsigned worker) {
     Scratch& scratch = scratch_[worker];
-    const BandOrder& order = orders_[band];
-    Candidate* found = scratch.candidates.at_least(size_t{size} * queries);
-    const std::byte* bucket = segment_.sketches(band) + size_t{posting} * (layout_.sketch_bits / 8);
-    const size_t count =
-        layout_.sketch_bits == 16
-            ? kernel_.tile16(reinterpret_cast<const uint16_t*>(bucket), size,
-                             reinterpret_cast<const uint16_t*>(order.sketches.data()), runs.data(),
-                             runs.size(), found)
-            : kernel_.tile32(reinterpret_cast<const uint32_t*>(bucket), size, order.sketches.data(),
-                             near_mask(layout_, band), runs.data(), runs.size(), found);
-    const PackedView& positions = segment_.positions(band);
-    for (size_t i = 0; i < count; ++i) {
-      const uint32_t at = posting + found[i].posting;
-      if (band != 0) __builtin_prefetch(positions.address(at));
-      scratch.pairs.push_back({order.queries[found[i].tag], at, band});
+    const BandOrder& order = orders_[part.band];
+    Candidate* found = scratch.candidates.at_least(size_t{part.size} * queries);
+    size_t count = kernel_.tile(segment_.sketches(part.band) + part.posting, part.size,
+                                order.sketches.data(), runs.data(), runs.size(), found);
+    if (layout_.has_far_sketches()) count = keep_near_far(part, {found, count}, worker);
+    for (const Candidate& c : std::span(found, count)) {
+      const uint32_t at = part.posting + c.posting;
+      if (part.band != 0) __builtin_prefetch(segment_.posting_address(part.band, at));
+      scratch.pairs.push_back({order.queries[c.tag], at, part.band});
     }
-    if (scratch.pairs.size() >= kVerifyAt) verify(band, worker);
+    if (scratch.pairs.size() >= kVerifyAt) verify(part.band, worker);
+  }
+
+  // Moves the candidates that pass the test of their far sketches to the front.
+  size_t keep_near_far(const Part& part, std::span<Candidate> found, unsigned worker) {
+    Scratch& scratch = scratch_[worker];
+    const BandOrder& order = orders_[part.band];
+    uint64_t* differences = scratch.differences.at_least(found.size());
+    uint32_t* limits = scratch.limits.at_least(found.size());
+    uint32_t* kept = scratch.kept.at_least(found.size());
+    std::fill_n(limits, found.size(), limits_of(part.band).far);
+    for (size_t i = 0; i < found.size(); ++i) {
+      const uint32_t slot = found[i].tag;
+      const uint64_t in_band = order.values[slot] ^ part.bucket;
+      differences[i] =
+          in_band << 32 | sketch_difference(segment_, part.band, part.posting + found[i].posting,
+                                            order.sketches[slot], order.far_sketches[slot]);
+    }
+    const size_t count = kernel_.within(differences, limits, found.size(), kept);
+    for (size_t i = 0; i < count; ++i) found[i] = found[kept[i]];
+    return count;
   }
 
   // Pairs of one band that name postings become pairs that name rows, and then hits.
   void verify(unsigned band, unsigned worker) {
     Scratch& scratch = scratch_[worker];
     for (kernel::Pair& pair : scratch.pairs) {
-      const uint64_t row = band == 0 ? pair.row : segment_.positions(band)[pair.row];
+      const uint64_t row = segment_.row_of_posting(band, pair.row);
       if (row >= segment_.banded_rows()) {
         segment_.damaged("a posting names a row that is not there");
       }

@@ -4,6 +4,7 @@
 #include "index/segment_search.h"
 
 #include <algorithm>
+#include <array>
 #include <span>
 #include <utility>
 
@@ -81,22 +82,35 @@ class OneQuery {
     scan_rows(query_, 1, number_, segment_.codes(), segment_.rows(), 0, words_, r_, scratch_, out_);
   }
 
+  // A band's bounds lie all over its table, and the loop that lists buckets waits for each.
+  void prefetch_bounds(const QueryPlan& plan, unsigned band) const {
+    const Band& b = layout_.bands[band];
+    const uint32_t value = bits_at(query_, b.at, b.width);
+    const uint32_t* buckets = segment_.buckets(band);
+    for (int k = 0; k <= plan.radius[band]; ++k) {
+      const uint32_t* masks = masks_of_weight(static_cast<unsigned>(k)).data();
+      const size_t count = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
+      for (size_t i = 0; i < count; ++i) __builtin_prefetch(buckets + (value ^ masks[i]));
+    }
+  }
+
   // Lists the buckets to look at, and returns how many postings they hold.
   double collect(const QueryPlan& plan, BallSizes& sizes) {
     Probe* const first = scratch_.probes.at_least(plan.probes);
     Probe* next = first;
     uint64_t postings = 0;
+    prefetch_bounds(plan, 0);
     for (unsigned band = 0; band < layout_.band_count(); ++band) {
+      if (band + 1 < layout_.band_count()) prefetch_bounds(plan, band + 1);
       if (plan.radius[band] < 0) continue;
       const Band& b = layout_.bands[band];
       const uint32_t value = bits_at(query_, b.at, b.width);
       const uint32_t* buckets = segment_.buckets(band);
-      const std::byte* sketches = segment_.sketches(band);
-      const unsigned sketch_bytes = layout_.sketch_bits / 8;
+      const uint16_t* sketches = segment_.sketches(band);
       Probe probe{};
-      probe.tag = band;
-      if (sketch_bytes != 0) set_sketch(plan, band, probe);
-      for (int k = 0; k <= plan.radius[band]; ++k, --probe.near_limit, --probe.limit) {
+      if (sketches != nullptr) cut_sketches(plan, band, probe);
+      for (int k = 0; k <= plan.radius[band]; ++k, --probe.limit) {
+        probe.tag = tag_of(band, static_cast<unsigned>(k));
         const uint32_t* masks = masks_of_weight(static_cast<unsigned>(k)).data();
         const size_t count = cost::ball_size(b.width, k) - cost::ball_size(b.width, k - 1);
         const uint64_t before = postings;
@@ -104,7 +118,7 @@ class OneQuery {
           const uint32_t* bounds = buckets + (value ^ masks[i]);
           probe.posting = bounds[0];
           probe.count = bounds[1] - bounds[0];
-          probe.sketches = sketches + size_t{probe.posting} * sketch_bytes;
+          probe.sketches = sketches == nullptr ? nullptr : sketches + probe.posting;
           postings += probe.count;
           *next = probe;
           next += probe.count != 0 ? 1 : 0;  // no branch: which buckets are empty is unpredictable
@@ -119,24 +133,29 @@ class OneQuery {
 
   // The chain filter (Qin and Xiao, Pigeonring, VLDB 2018): from the canonical band on, every sum
   // of distances stays below the sum of the allowances.
-  void set_sketch(const QueryPlan& plan, unsigned band, Probe& probe) const {
+  void cut_sketches(const QueryPlan& plan, unsigned band, Probe& probe) {
     const unsigned next = band + 1 == layout_.band_count() ? 0 : band + 1;
     const unsigned after = next + 1 == layout_.band_count() ? 0 : next + 1;
     const auto& allowance = plan.chain.allowance;
     const unsigned near = allowance[band] + allowance[next] - 1U;
-    probe.sketch = BandCutter(layout_, band).sketch(query_);
-    probe.near_mask = near_mask(layout_, band);
-    probe.near_limit = static_cast<uint16_t>(std::min(near, r_));
-    probe.limit = static_cast<uint16_t>(
-        std::min(layout_.sketch_bits == 16 ? near : near + allowance[after], r_));
+    const BandCutter cut(layout_, band);
+    probe.sketch = cut.sketch(query_);
+    probe.limit = static_cast<uint16_t>(std::min(near, r_));
+    around_[band] = {probe.sketch, cut.far_sketch(query_), std::min(near + allowance[after], r_)};
   }
+
+  // A candidate's tag: its band, and the distance of its bucket from the query's.
+  static uint32_t tag_of(unsigned band, unsigned distance) { return band << 3 | distance; }
+  static unsigned band_of(const Candidate& c) { return c.tag >> 3; }
+  static unsigned distance_of(const Candidate& c) { return c.tag & 7; }
+  static_assert(kMaxRadius < 8);
 
   // Filters and verifies the listed buckets, some at a time. False, with nothing reported, once
   // that has cost so much that a scan is the better end.
   bool probe(const QueryPlan& plan) {
     const double budget = kPatience * cost::scan_ns(segment_.banded_rows(), layout_.bits);
-    const double posting = cost::posting_ns(layout_);
-    const double sparse = cost::candidate_ns(segment_.banded_rows(), layout_.bits);
+    const double posting = cost::posting_ns(segment_.banded_rows(), layout_);
+    const double sparse = cost::candidate_ns(segment_.banded_rows(), layout_, PassChance{});
     const size_t before = out_.size();
     double spent = 0;
     const auto probes = probes_;
@@ -152,8 +171,7 @@ class OneQuery {
         probes[first].count = kSlice;
         rest.count -= kSlice;
         rest.posting += kSlice;
-        rest.sketches =
-            static_cast<const std::byte*>(rest.sketches) + size_t{kSlice} * layout_.sketch_bits / 8;
+        rest.sketches = rest.sketches == nullptr ? nullptr : rest.sketches + kSlice;
         postings = kSlice;
         ++last;
       }
@@ -180,25 +198,42 @@ class OneQuery {
       return postings;
     }
     Candidate* candidates = scratch_.candidates.at_least(postings);
-    const auto filter = layout_.sketch_bits == 16 ? kernel_.filter16 : kernel_.filter32;
-    const size_t count = filter(probes.data(), probes.size(), candidates);
+    size_t count = kernel_.filter(probes.data(), probes.size(), candidates);
+    for (const Candidate& c : std::span(candidates, count)) {
+      __builtin_prefetch(segment_.posting_address(band_of(c), c.posting));
+    }
+    if (layout_.has_far_sketches()) count = keep_near_far({candidates, count});
     verify(plan, {candidates, count});
+    return count;
+  }
+
+  // Moves the candidates that pass the test of their far sketches to the front.
+  size_t keep_near_far(std::span<Candidate> candidates) {
+    uint64_t* differences = scratch_.differences.at_least(candidates.size());
+    uint32_t* limits = scratch_.limits.at_least(candidates.size());
+    uint32_t* kept = scratch_.kept.at_least(candidates.size());
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      const Candidate& c = candidates[i];
+      const Around& around = around_[band_of(c)];
+      differences[i] =
+          sketch_difference(segment_, band_of(c), c.posting, around.sketch, around.far_sketch);
+      limits[i] = around.limit - distance_of(c);
+    }
+    const size_t count = kernel_.within(differences, limits, candidates.size(), kept);
+    for (size_t i = 0; i < count; ++i) candidates[i] = candidates[kept[i]];
     return count;
   }
 
   void verify(const QueryPlan& plan, std::span<const Candidate> candidates) {
     auto& pairs = scratch_.pairs;
-    for (const Candidate& c : candidates) {
-      if (c.tag != 0) __builtin_prefetch(segment_.positions(c.tag).address(c.posting));
-    }
     pairs.clear();
     for (const Candidate& c : candidates) {
-      const uint64_t row = c.tag == 0 ? c.posting : segment_.positions(c.tag)[c.posting];
+      const uint64_t row = segment_.row_of_posting(band_of(c), c.posting);
       if (row >= segment_.banded_rows()) {
         segment_.damaged("a posting names a row that is not there");
       }
       __builtin_prefetch(segment_.code(static_cast<uint32_t>(row)));
-      pairs.push_back({0, static_cast<uint32_t>(row), c.tag});
+      pairs.push_back({0, static_cast<uint32_t>(row), band_of(c)});
     }
     Hit* hits = scratch_.hits.at_least(pairs.size());
     const auto verify = kernel_.verify[kernel::width_class(words_)];
@@ -219,6 +254,14 @@ class OneQuery {
   Scratch& scratch_;
   std::vector<Hit>& out_;
   std::span<Probe> probes_;
+
+  // The query's sketches, and how far a posting may be in band, sketch and far sketch together.
+  struct Around {
+    uint16_t sketch;
+    uint16_t far_sketch;
+    uint32_t limit;
+  };
+  std::array<Around, kernel::kMaxBands> around_;
 };
 
 }  // namespace

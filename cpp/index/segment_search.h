@@ -1,5 +1,7 @@
 // Searching one segment: which rows lie within max_distance of each query.
 //
+// Queries have their bits in the segment's order (Segment::order).
+//
 // Naive version: Kernel::scan over all rows. Everything else here only skips rows that cannot
 // match, and no query costs much more than that scan, whatever the data.
 #pragma once
@@ -38,9 +40,20 @@ struct Scratch {
   Room<kernel::Probe> probes;
   Room<kernel::Run> runs;
   Room<kernel::Candidate> candidates;
+  Room<uint64_t> differences;
+  Room<uint32_t> limits;
+  Room<uint32_t> kept;
   Room<kernel::Hit> hits;
   std::vector<kernel::Hit> near_centres;
 };
+
+// The bits in which a posting and a query differ in sketch and far sketch.
+inline uint64_t sketch_difference(const Segment& segment, unsigned band, uint32_t posting,
+                                  uint16_t sketch, uint16_t far_sketch) {
+  const auto near = static_cast<uint32_t>(segment.sketches(band)[posting] ^ sketch);
+  const auto far = static_cast<uint32_t>(segment.far_sketch(band, posting) ^ far_sketch);
+  return near | far << kSketchBits;
+}
 
 // Appends a hit for each row within max_distance, each once, in no order; hits name the query as
 // `number`. The query is followed by 64 readable bytes.

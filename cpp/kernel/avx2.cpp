@@ -13,7 +13,6 @@ struct Avx2 {
     static V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
     static void store(void* p, V v) { _mm256_storeu_si256(static_cast<V*>(p), v); }
     static V differ(V a, V b) { return _mm256_xor_si256(a, b); }
-    static V both(V a, V b) { return _mm256_and_si256(a, b); }
     static V either(V a, V b, V c) { return _mm256_or_si256(a, _mm256_xor_si256(b, c)); }
     static bool any(V mask) { return _mm256_testz_si256(mask, mask) == 0; }
 
@@ -25,7 +24,6 @@ struct Avx2 {
       const V high = _mm256_shuffle_epi8(counts, _mm256_and_si256(_mm256_srli_epi16(v, 4), half));
       return _mm256_add_epi8(low, high);
     }
-    static V count_pairs(V v) { return _mm256_maddubs_epi16(count_bytes(v), _mm256_set1_epi8(1)); }
   };
 
   struct Words : Vector {
@@ -41,31 +39,15 @@ struct Avx2 {
     }
   };
 
-  struct Sketches16 : Vector {
-    using Lane = uint16_t;
+  struct Sketches : Vector {
     static constexpr size_t kLanes = 16;
     static constexpr unsigned kBitStride = 2;
     static V splat(uint16_t x) { return _mm256_set1_epi16(static_cast<short>(x)); }
-    static V count(V v) { return count_pairs(v); }
+    static V count(V v) { return _mm256_maddubs_epi16(count_bytes(v), _mm256_set1_epi8(1)); }
     static V min(V a, V b) { return _mm256_min_epi16(a, b); }
     static V at_most(V a, V b) { return _mm256_cmpeq_epi16(min(a, b), a); }
     static uint64_t bits(V mask) {
       return static_cast<uint32_t>(_mm256_movemask_epi8(mask)) & 0x55555555;
-    }
-  };
-
-  struct Sketches32 : Vector {
-    using Lane = uint32_t;
-    static constexpr size_t kLanes = 8;
-    static constexpr unsigned kBitStride = 1;
-    static V splat(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
-    static V count(V v) { return _mm256_madd_epi16(count_pairs(v), _mm256_set1_epi16(1)); }
-    static V add(V a, V b) { return _mm256_add_epi32(a, b); }
-    static V min(V a, V b) { return _mm256_min_epi32(a, b); }
-    static V max(V a, V b) { return _mm256_max_epi32(a, b); }
-    static V at_most(V a, V b) { return _mm256_cmpeq_epi32(min(a, b), a); }
-    static uint64_t bits(V mask) {
-      return static_cast<uint64_t>(_mm256_movemask_ps(_mm256_castsi256_ps(mask)));
     }
   };
 

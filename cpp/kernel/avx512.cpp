@@ -18,7 +18,6 @@ struct Avx512 {
     static V load(const void* p) { return _mm512_loadu_si512(p); }
     static void store(void* p, V v) { _mm512_storeu_si512(p, v); }
     static V differ(V a, V b) { return _mm512_xor_si512(a, b); }
-    static V both(V a, V b) { return _mm512_and_si512(a, b); }
     static V either(V a, V b, V c) {
       return _mm512_ternarylogic_epi64(a, b, c, 0xf0 | (0xcc ^ 0xaa));
     }
@@ -35,24 +34,12 @@ struct Avx512 {
     static unsigned at_most(V a, V b) { return _mm512_cmple_epi64_mask(a, b); }
   };
 
-  struct Sketches16 : Vector {
-    using Lane = uint16_t;
+  struct Sketches : Vector {
     static constexpr size_t kLanes = 32;
     static V splat(uint16_t x) { return _mm512_set1_epi16(static_cast<short>(x)); }
     static V count(V v) { return _mm512_popcnt_epi16(v); }
     static V min(V a, V b) { return _mm512_min_epi16(a, b); }
     static unsigned at_most(V a, V b) { return _mm512_cmple_epi16_mask(a, b); }
-  };
-
-  struct Sketches32 : Vector {
-    using Lane = uint32_t;
-    static constexpr size_t kLanes = 16;
-    static V splat(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
-    static V count(V v) { return _mm512_popcnt_epi32(v); }
-    static V add(V a, V b) { return _mm512_add_epi32(a, b); }
-    static V min(V a, V b) { return _mm512_min_epi32(a, b); }
-    static V max(V a, V b) { return _mm512_max_epi32(a, b); }
-    static unsigned at_most(V a, V b) { return _mm512_cmple_epi32_mask(a, b); }
   };
 
   template <unsigned W, unsigned N>

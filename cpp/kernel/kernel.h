@@ -27,16 +27,12 @@ struct Hit {
   uint32_t distance;
 };
 
-// One bucket to filter for one query. A posting passes when, with x = its sketch ^ sketch,
-//   popcount(x & near_mask) <= near_limit and popcount(x) <= limit.
-// 16-bit sketches ignore near_mask and near_limit.
+// One bucket to filter for one query. A posting passes when popcount(its sketch ^ sketch) <= limit.
 struct Probe {
-  const void* sketches;  // the bucket's sketches, uint16_t or uint32_t, element-aligned
-  uint32_t posting;      // number of the bucket's first posting; candidates report posting + k
-  uint32_t count;        // postings in the bucket
-  uint32_t sketch;       // the query's sketch
-  uint32_t near_mask;
-  uint16_t near_limit;
+  const uint16_t* sketches;  // of the bucket
+  uint32_t posting;          // number of the bucket's first posting; candidates report posting + k
+  uint32_t count;            // postings in the bucket
+  uint16_t sketch;           // the query's
   uint16_t limit;
   uint32_t tag;  // handed back in the candidate
 };
@@ -46,12 +42,11 @@ struct Candidate {
   uint32_t posting;
 };
 
-// Consecutive queries [begin, begin + count) that all look at one bucket with the same limits.
+// Consecutive queries [begin, begin + count) that all look at one bucket with the same limit.
 struct Run {
   uint32_t begin;
   uint32_t count;
-  uint16_t near_limit;
-  uint16_t limit;
+  uint32_t limit;
 };
 
 // A candidate to verify: query and row are indexes, band is the band that found it.
@@ -84,18 +79,20 @@ struct Kernel {
   // The postings that pass, probe by probe in the order given, ascending within a probe. `out` has
   // room for the sum of the counts. Prefetches the buckets of later probes while it works.
   using Filter = size_t (*)(const Probe* probes, size_t probe_count, Candidate* out);
-  Filter filter16;
-  Filter filter32;
+  Filter filter;
 
-  // One bucket against runs of queries (their sketches are query_sketches[begin...], same element
-  // type as the bucket's). Writes, in any order, tag = index into query_sketches, posting = index
-  // into the bucket. `out` has room for count * (sum of the runs' counts).
-  using Tile16 = size_t (*)(const uint16_t* bucket, size_t count, const uint16_t* query_sketches,
-                            const Run* runs, size_t run_count, Candidate* out);
-  using Tile32 = size_t (*)(const uint32_t* bucket, size_t count, const uint32_t* query_sketches,
-                            uint32_t near_mask, const Run* runs, size_t run_count, Candidate* out);
-  Tile16 tile16;
-  Tile32 tile32;
+  // One bucket against runs of queries (their sketches are query_sketches[begin...]). Writes, in
+  // any order, tag = index into query_sketches, posting = index into the bucket. `out` has room for
+  // count * (sum of the runs' counts).
+  using Tile = size_t (*)(const uint16_t* bucket, size_t count, const uint16_t* query_sketches,
+                          const Run* runs, size_t run_count, Candidate* out);
+  Tile tile;
+
+  // The indexes i, ascending, for which popcount(differences[i]) <= limits[i]. `kept` has room for
+  // count of them.
+  using Within = size_t (*)(const uint64_t* differences, const uint32_t* limits, size_t count,
+                            uint32_t* kept);
+  Within within;
 
   // The pairs that match and whose band is the canonical one, in the order given. With d[i] the
   // distance in band i and P[k] = sum over i < k of (d[i] - allowance[i]), the canonical band is

@@ -17,7 +17,9 @@ struct Neon {
     static V splat(uint64_t x) { return vdupq_n_u64(x); }
     static V differ(V a, V b) { return veorq_u64(a, b); }
     static V either(V a, V b, V c) { return vorrq_u64(a, veorq_u64(b, c)); }
-    static V count(V v) { return vpaddlq_u32(count32(vreinterpretq_u8_u64(v))); }
+    static V count(V v) {
+      return vpaddlq_u32(vpaddlq_u16(vpaddlq_u8(vcntq_u8(vreinterpretq_u8_u64(v)))));
+    }
     static V add(V a, V b) { return vaddq_u64(a, b); }
     static V min(V a, V b) {  // upper halves are zero
       return vreinterpretq_u64_u32(vminq_u32(vreinterpretq_u32_u64(a), vreinterpretq_u32_u64(b)));
@@ -29,9 +31,8 @@ struct Neon {
     }
   };
 
-  struct Sketches16 {
+  struct Sketches {
     using V = uint16x8_t;
-    using Lane = uint16_t;
     static constexpr size_t kLanes = 8;
     static constexpr unsigned kBitStride = 8;
     static V load(const void* p) { return vreinterpretq_u16_u8(vld1q_u8(bytes(p))); }
@@ -47,29 +48,7 @@ struct Neon {
     }
   };
 
-  struct Sketches32 {
-    using V = int32x4_t;
-    using Lane = uint32_t;
-    static constexpr size_t kLanes = 4;
-    static constexpr unsigned kBitStride = 16;
-    static V load(const void* p) { return vreinterpretq_s32_u8(vld1q_u8(bytes(p))); }
-    static V splat(uint32_t x) { return vreinterpretq_s32_u32(vdupq_n_u32(x)); }
-    static V differ(V a, V b) { return veorq_s32(a, b); }
-    static V both(V a, V b) { return vandq_s32(a, b); }
-    static V either(V a, V b, V c) { return vorrq_s32(a, veorq_s32(b, c)); }
-    static V count(V v) { return vreinterpretq_s32_u32(count32(vreinterpretq_u8_s32(v))); }
-    static V add(V a, V b) { return vaddq_s32(a, b); }
-    static V min(V a, V b) { return vminq_s32(a, b); }
-    static V max(V a, V b) { return vmaxq_s32(a, b); }
-    static uint32x4_t at_most(V a, V b) { return vcleq_s32(a, b); }
-    static bool any(uint32x4_t mask) { return vmaxvq_u32(mask) != 0; }
-    static uint64_t bits(uint32x4_t mask) {
-      return vget_lane_u64(vreinterpret_u64_u16(vmovn_u32(mask)), 0) & 0x0001000100010001;
-    }
-  };
-
   static const uint8_t* bytes(const void* p) { return static_cast<const uint8_t*>(p); }
-  static uint32x4_t count32(uint8x16_t v) { return vpaddlq_u16(vpaddlq_u8(vcntq_u8(v))); }
 
   template <unsigned W, unsigned N>
   static void transpose(const uint64_t* rows, uint64x2_t* words) {

@@ -12,7 +12,6 @@ struct Portable {
     typedef T V __attribute__((vector_size(16)));
     typedef S Signed __attribute__((vector_size(16)));
     typedef uint64_t Halves __attribute__((vector_size(16)));
-    using Lane = T;
 
     static constexpr size_t kLanes = 16 / sizeof(T);
     static constexpr unsigned kBitStride = 1;
@@ -25,11 +24,9 @@ struct Portable {
     static void store(void* p, V v) { __builtin_memcpy(p, &v, 16); }
     static V splat(T x) { return V{} + x; }
     static V differ(V a, V b) { return a ^ b; }
-    static V both(V a, V b) { return a & b; }
     static V either(V a, V b, V c) { return a | (b ^ c); }
     static V add(V a, V b) { return a + b; }
     static V min(V a, V b) { return select(reinterpret_cast<V>(at_most(a, b)), a, b); }
-    static V max(V a, V b) { return select(reinterpret_cast<V>(at_most(a, b)), b, a); }
     static V select(V mask, V a, V b) { return (a & mask) | (b & ~mask); }
 
     static Signed at_most(V a, V b) {
@@ -60,8 +57,7 @@ struct Portable {
   };
 
   using Words = Vector<uint64_t, int64_t>;
-  using Sketches16 = Vector<uint16_t, int16_t>;
-  using Sketches32 = Vector<uint32_t, int32_t>;
+  using Sketches = Vector<uint16_t, int16_t>;
 
   template <unsigned W, unsigned N>
   static void transpose(const uint64_t* rows, Words::V* words) {

@@ -8,7 +8,8 @@
 // xor of word w, popcount(x[0] | x[1]) <= popcount(x[0]) + popcount(x[1]): one popcount for 128
 // bits, and for uniform rows it is still about 48, well above a useful radius. Groups of rows with
 // a row at or under the bound get their exact distances. A radius too large for any bound goes
-// there directly.
+// there directly, and so do rows much like the query, once several groups of them have been under
+// the bound.
 //
 // Nothing is prefetched: rows are read in order, which the hardware does better by itself.
 #pragma once
@@ -26,6 +27,7 @@ struct Scan {
   static constexpr size_t kUnroll = 4;             // groups that share a branch
   static constexpr size_t kTileRows = 1024 / W;    // planes of 8 KiB leave room in L1
   static constexpr size_t kTransposeFrom = 4;      // queries that repay the transposition
+  static constexpr size_t kPassed = 8;             // branches that show a bound to be of no use
 
   // Words of groups of rows, gathered from the rows themselves.
   struct Rows {
@@ -69,11 +71,12 @@ struct Scan {
     if (!Words::any(within)) return out;
     uint64_t distance[kGroup];
     Words::store(distance, sum);
-    for (uint64_t bits = Words::bits(within); bits != 0; bits &= bits - 1) {
-      const size_t lane = static_cast<size_t>(__builtin_ctzll(bits)) / Words::kBitStride;
-      if (lane >= lanes) break;
-      const size_t row = first_row + group * kGroup + lane;
-      *out++ = {query.index, static_cast<uint32_t>(row), static_cast<uint32_t>(distance[lane])};
+    const uint64_t bits = Words::bits(within);
+    const auto row = first_row + static_cast<uint32_t>(group * kGroup);
+    // No branch: where some of a group match, which is a coin toss.
+    for (uint32_t lane = 0; lane < lanes; ++lane) {
+      *out = {query.index, row + lane, static_cast<uint32_t>(distance[lane])};
+      out += bits >> (lane * Words::kBitStride) & 1;
     }
     return out;
   }
@@ -96,12 +99,13 @@ struct Scan {
     if constexpr (Fold != 0) {
       V code[Fold];
       for (unsigned w = 0; w < Fold; ++w) code[w] = Words::splat(query.code[w]);
-      for (; g + kUnroll <= groups; g += kUnroll) {
+      for (size_t passed = 0; g + kUnroll <= groups && passed < kPassed; g += kUnroll) {
         V least = lower_bound<Fold>(source, g, code);
         for (size_t u = 1; u < kUnroll; ++u) {
           least = Words::min(least, lower_bound<Fold>(source, g + u, code));
         }
         if (!Words::any(Words::at_most(least, query.limit))) continue;
+        ++passed;
         for (size_t u = 0; u < kUnroll; ++u) {
           out = report_group(source, g + u, kGroup, query, first_row, out);
         }

@@ -2,20 +2,19 @@
 //
 // `filter` is given one bucket a probe, at random addresses: it prefetches well ahead and goes
 // through each bucket once. `tile` is given one bucket and many queries: it keeps a block of the
-// bucket in registers and takes, for each query, the minimum over the block of a score.
+// bucket in registers and takes, for each query, the minimum of the counts over the block.
 #pragma once
 
 #include "kernel.h"
 
 namespace hashmatch::kernel {
 
-// Lanes is Isa::Sketches16 or Isa::Sketches32.
-template <class Isa, class Lanes>
-struct Sketches {
+template <class Isa>
+struct ChainFilter {
+  using Lanes = typename Isa::Sketches;
   using V = typename Lanes::V;
-  using Lane = typename Lanes::Lane;
+  using Lane = uint16_t;
 
-  static constexpr bool kHasNear = sizeof(Lane) == 4;
   static constexpr size_t kLanes = Lanes::kLanes;
   static constexpr size_t kBlock = 6;  // vectors of a bucket kept in registers
   static constexpr size_t kBatch = 256;
@@ -24,33 +23,13 @@ struct Sketches {
   static constexpr size_t kProbesAhead = 12;
   static constexpr uintptr_t kLinesAhead = 8;
 
-  // A posting passes when its score is at most the limit.
   struct Test {
     V sketch;
     V limit;
-    V near_mask;
-    V slack;  // limit - near_limit
-
-    V score(V differences) const {
-      const V all = Lanes::count(differences);
-      if constexpr (kHasNear) {
-        // near <= near_limit exactly when near + slack <= limit.
-        const V near = Lanes::count(Lanes::both(differences, near_mask));
-        return Lanes::max(all, Lanes::add(near, slack));
-      } else {
-        return all;
-      }
-    }
   };
 
-  // No count exceeds 32, and a clamped limit suits signed comparisons.
-  static Lane clamped(uint16_t limit) { return limit < 32 ? static_cast<Lane>(limit) : Lane{32}; }
-
-  static Test make_test(Lane sketch, uint16_t limit, uint32_t near_mask, uint16_t near_limit) {
-    const Lane all = clamped(limit);
-    return {Lanes::splat(sketch), Lanes::splat(all), Lanes::splat(static_cast<Lane>(near_mask)),
-            Lanes::splat(static_cast<Lane>(all - clamped(near_limit)))};
-  }
+  // No count exceeds 16, and a clamped limit suits signed comparisons.
+  static Lane clamped(uint32_t limit) { return limit < 16 ? static_cast<Lane>(limit) : Lane{16}; }
 
   static uint64_t first_lanes(size_t lanes) {
     return lanes >= kLanes ? ~uint64_t{0} : (uint64_t{1} << (lanes * Lanes::kBitStride)) - 1;
@@ -60,7 +39,7 @@ struct Sketches {
                                   uint32_t posting, Candidate* out) {
     for (size_t k = 0; k < count; k += kLanes) {
       const V differences = Lanes::differ(Lanes::load(bucket + k), test.sketch);
-      const auto pass = Lanes::at_most(test.score(differences), test.limit);
+      const auto pass = Lanes::at_most(Lanes::count(differences), test.limit);
       if (!Lanes::any(pass)) continue;
       for (uint64_t bits = Lanes::bits(pass) & first_lanes(count - k); bits != 0;
            bits &= bits - 1) {
@@ -87,10 +66,8 @@ struct Sketches {
     for (size_t p = 0; p < probe_count; ++p) {
       if (p + kProbesAhead < probe_count) prefetch(probes[p + kProbesAhead]);
       const Probe& probe = probes[p];
-      const Test test = make_test(static_cast<Lane>(probe.sketch), probe.limit, probe.near_mask,
-                                  probe.near_limit);
-      out = filter_bucket(static_cast<const Lane*>(probe.sketches), probe.count, test, probe.tag,
-                          probe.posting, out);
+      const Test test{Lanes::splat(probe.sketch), Lanes::splat(clamped(probe.limit))};
+      out = filter_bucket(probe.sketches, probe.count, test, probe.tag, probe.posting, out);
     }
     return static_cast<size_t>(out - start);
   }
@@ -99,15 +76,10 @@ struct Sketches {
   struct Batch {
     alignas(64) Lane sketch[kBatch + kCopy];
     Lane limit[kBatch + kCopy];
-    Lane slack[kBatch + kCopy];
     uint32_t index[kBatch + kCopy];
     size_t size;
-    V near_mask;
 
-    Test test(size_t i) const {
-      return {Lanes::splat(sketch[i]), Lanes::splat(limit[i]), near_mask,
-              kHasNear ? Lanes::splat(slack[i]) : near_mask};
-    }
+    Test test(size_t i) const { return {Lanes::splat(sketch[i]), Lanes::splat(limit[i])}; }
 
     // Takes up to kCopy queries of a run, from its query `from` on, without a branch.
     void take(const Lane* query_sketches, const Run& run, uint32_t from) {
@@ -117,7 +89,6 @@ struct Sketches {
       __builtin_memcpy(sketch + size, query_sketches + first, kCopy * sizeof(Lane));
       for (uint32_t j = 0; j < kCopy; ++j) {
         limit[size + j] = all;
-        if constexpr (kHasNear) slack[size + j] = all - clamped(run.near_limit);
         index[size + j] = first + j;
       }
       size += left < kCopy ? left : kCopy;
@@ -159,8 +130,8 @@ struct Sketches {
   template <size_t N>
   static Candidate* sweep(const Lane* bucket, size_t count, uint32_t posting, const Batch& batch,
                           Candidate* out) {
-    V postings[N];
-    for (size_t j = 0; j < N; ++j) postings[j] = Lanes::load(bucket + j * kLanes);
+    V block[N];
+    for (size_t j = 0; j < N; ++j) block[j] = Lanes::load(bucket + j * kLanes);
     // Lanes past the bucket are set to differ in every bit: they rarely cause a second look.
     const size_t last = count - (N - 1) * kLanes;
     const V past = lanes_from(last);
@@ -168,9 +139,9 @@ struct Sketches {
     size_t query_count = 0;
     for (uint32_t i = 0; i < batch.size; ++i) {
       const Test test = batch.test(i);
-      V least = test.score(Lanes::either(past, postings[N - 1], test.sketch));
+      V least = Lanes::count(Lanes::either(past, block[N - 1], test.sketch));
       for (size_t j = 0; j + 1 < N; ++j) {
-        least = Lanes::min(least, test.score(Lanes::differ(postings[j], test.sketch)));
+        least = Lanes::min(least, Lanes::count(Lanes::differ(block[j], test.sketch)));
       }
       queries[query_count] = i;
       query_count += Lanes::any(Lanes::at_most(least, test.limit));
@@ -182,7 +153,7 @@ struct Sketches {
       const Test test = batch.test(queries[i]);
       for (size_t j = 0; j < N; ++j) {
         const auto pass =
-            Lanes::at_most(test.score(Lanes::differ(postings[j], test.sketch)), test.limit);
+            Lanes::at_most(Lanes::count(Lanes::differ(block[j], test.sketch)), test.limit);
         const uint64_t bits = Lanes::bits(pass) & (j + 1 < N ? ~uint64_t{0} : first_lanes(last));
         found[found_count] = {bits, batch.index[queries[i]],
                               posting + static_cast<uint32_t>(j * kLanes)};
@@ -227,13 +198,12 @@ struct Sketches {
     return out;
   }
 
-  static size_t tile(const Lane* bucket, size_t count, const Lane* query_sketches,
-                     uint32_t near_mask, const Run* runs, size_t run_count, Candidate* out) {
+  static size_t tile(const Lane* bucket, size_t count, const Lane* query_sketches, const Run* runs,
+                     size_t run_count, Candidate* out) {
     if (count == 0) return 0;
     Candidate* const start = out;
     Batch batch;
     batch.size = 0;
-    batch.near_mask = Lanes::splat(static_cast<Lane>(near_mask));
     for (size_t r = 0; r < run_count; ++r) {
       uint32_t from = 0;
       do {
@@ -247,6 +217,16 @@ struct Sketches {
     }
     out = sweep_bucket(bucket, count, batch, out);
     return static_cast<size_t>(out - start);
+  }
+
+  static size_t within(const uint64_t* differences, const uint32_t* limits, size_t count,
+                       uint32_t* kept) {
+    size_t left = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+      kept[left] = i;
+      left += Isa::popcount(differences[i]) <= limits[i];
+    }
+    return left;
   }
 };
 

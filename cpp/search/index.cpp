@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <numeric>
 
@@ -263,14 +264,15 @@ void Index::codes(std::span<const uint64_t> ids, std::byte* out) const {
   const size_t size = code_bytes(bits_);
   for (const uint64_t id : ids) {
     const Place place = find_or_throw(*now, id);
-    const uint64_t* code;
+    std::array<uint64_t, 4> code{};
     if (place.in_chunk) {
-      code = now->chunks[place.part].chunk->codes.data() + size_t{place.number} * words_of(bits_);
+      const uint64_t* chunk = now->chunks[place.part].chunk->codes.data();
+      std::copy_n(chunk + size_t{place.number} * words_of(bits_), words_of(bits_), code.data());
     } else {
       const Segment& segment = *now->segments[place.part].segment;
-      code = segment.code(segment.row_of(place.number));
+      segment.read_code(segment.row_of(place.number), code.data());
     }
-    std::memcpy(out, code, size);
+    std::memcpy(out, code.data(), size);
     out += size;
   }
 }

@@ -43,6 +43,12 @@ std::span<Found> pass_by_id(std::span<Found> from, std::span<Found> to) {
   return from;
 }
 
+std::span<Found> sort_by_id(std::span<Found> found, std::span<Found> spare) {
+  if (found.size() >= kFew) return pass_by_id(found, spare);
+  std::ranges::sort(found, {}, &Found::id);
+  return found;
+}
+
 }  // namespace
 
 void sort_found(std::span<Found> found, std::vector<Found>& spare) {
@@ -53,15 +59,17 @@ void sort_found(std::span<Found> found, std::vector<Found>& spare) {
   if (spare.size() < found.size()) spare.resize(found.size());
   std::span<Found> from = found;
   std::span<Found> to(spare.data(), found.size());
-  // The rows of a clump come in order of id, and then a few from the bands.
+  // Most rows of a clump come in order of id, and then those with several, and some from the bands.
   const auto by_id = [](const Found& a, const Found& b) { return a.id < b.id; };
   const auto ordered = std::is_sorted_until(found.begin(), found.end(), by_id);
-  if (found.end() - ordered < ordered - found.begin()) {
-    std::sort(ordered, found.end(), by_id);
+  const auto head = static_cast<size_t>(ordered - found.begin());
+  if (found.size() - head < head) {
+    const std::span<Found> tail = sort_by_id(found.subspan(head), to.subspan(head));
+    if (tail.data() != found.data() + head) std::ranges::copy(tail, ordered);
     std::merge(found.begin(), ordered, ordered, found.end(), to.begin(), by_id);
     from = to;
   } else {
-    from = pass_by_id(from, to);
+    from = sort_by_id(from, to);
   }
   to = from.data() == found.data() ? std::span(spare.data(), found.size()) : found;
   pass(from, to, [](const Found& f) { return f.distance; });

@@ -1,5 +1,6 @@
 #include "search/rows.h"
 
+#include <array>
 #include <cstring>
 
 #include "base/error.h"
@@ -19,12 +20,14 @@ FlatRows flatten(const State& state) {
     std::memcpy(flat.codes.data() + count * row_bytes, code, row_bytes);
     flat.ids[count++] = id;
   };
+  std::array<uint64_t, 4> code{};
   for (const SegmentPart& part : state.segments) {
     const Segment& segment = *part.segment;
     for (uint32_t row = 0; row < segment.rows(); ++row) {
       const auto [first, last] = segment.entries_of(row);
+      segment.read_code(row, code.data());
       for (uint32_t entry = first; entry < last; ++entry) {
-        if (part.holds(entry)) take(segment.code(row), segment.id(entry));
+        if (part.holds(entry)) take(code.data(), segment.id(entry));
       }
     }
   }

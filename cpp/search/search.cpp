@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "base/parallel.h"
 #include "index/cost.h"
@@ -13,8 +14,12 @@ namespace {
 
 using kernel::Hit;
 
-// Queries searched together: enough that a bucket meets several, few enough to report progress.
+// Queries searched together: enough that a bucket meets several, few enough to report progress, and
+// as few as make some kMatchesAtOnce matches, which the caches hold until they are in order. The
+// first block is small, for how many a query has is not known yet.
 constexpr size_t kBlock = size_t{1} << 17;
+constexpr size_t kFirstBlock = 64;
+constexpr size_t kMatchesAtOnce = size_t{1} << 18;
 
 // Fewer queries than this are searched one after the other on the caller's thread.
 constexpr size_t kFewQueries = 8;
@@ -53,7 +58,9 @@ void find_one(const State& state, const uint64_t* query, uint32_t max_distance, 
   space.found.clear();
   for (const SegmentPart& part : state.segments) {
     space.hits.clear();
-    search_one(*part.segment, query, 0, max_distance, space.scratch, space.hits);
+    const Segment& segment = *part.segment;
+    const OrderedCodes ordered(segment.order(), query, 1, words_of(state.bits));
+    search_one(segment, ordered.data(), 0, max_distance, space.scratch, space.hits);
     add_segment_hits(part, space.hits, space.found);
   }
   for (const ChunkPart& part : state.chunks) {
@@ -64,14 +71,25 @@ void find_one(const State& state, const uint64_t* query, uint32_t max_distance, 
   }
 }
 
-// Everything within max_distance of each of many queries, unsorted, one list a worker.
-std::vector<std::vector<Found>> find_many(const State& state, const uint64_t* queries, size_t count,
-                                          uint32_t max_distance, unsigned threads) {
-  std::vector<std::vector<Found>> found(threads);
-  std::vector<std::vector<Hit>> hits(threads);
+// What blocks of queries use one after another.
+struct BlockSpace {
+  explicit BlockSpace(unsigned threads) : hits(threads), found(threads) {}
+  std::vector<std::vector<Hit>> hits;     // one list a worker, empty between blocks
+  std::vector<std::vector<Found>> found;  // likewise
+  std::vector<size_t> starts;
+  std::vector<size_t> next;
+  std::vector<Found> grouped;
+};
+
+// Everything within max_distance of each of many queries, unsorted, in space.found.
+void find_many(const State& state, const uint64_t* queries, size_t count, uint32_t max_distance,
+               BlockSpace& space) {
+  auto& [hits, found, starts, next, grouped] = space;
+  const auto threads = static_cast<unsigned>(hits.size());
   const unsigned words = words_of(state.bits);
   for (const SegmentPart& part : state.segments) {
-    search_many(*part.segment, queries, count, max_distance, hits);
+    const OrderedCodes ordered(part.segment->order(), queries, count, words);
+    search_many(*part.segment, ordered.data(), count, max_distance, hits);
     parallel_for(threads, threads, [&](size_t worker, unsigned) {
       add_segment_hits(part, hits[worker], found[worker]);
       hits[worker].clear();
@@ -89,7 +107,6 @@ std::vector<std::vector<Found>> find_many(const State& state, const uint64_t* qu
       hits[worker].clear();
     });
   }
-  return found;
 }
 
 void append(std::span<const Found> sorted, uint64_t limit, Results& out) {
@@ -104,35 +121,34 @@ void append(std::span<const Found> sorted, uint64_t limit, Results& out) {
   out.offsets.push_back(static_cast<int64_t>(before + kept));
 }
 
-// Groups by query with a counting sort, sorts each group, and appends.
-void gather(std::vector<std::vector<Found>> found, size_t count, uint64_t limit, unsigned threads,
-            Results& out) {
-  std::vector<size_t> starts(count + 1);
+// Groups what was found by query with a counting sort, sorts each group, and appends. Returns how
+// many were found.
+size_t gather(BlockSpace& space, size_t count, uint64_t limit, Results& out) {
+  auto& [hits, found, starts, next, grouped] = space;
+  starts.assign(count + 1, 0);
   for (const auto& list : found) {
     for (const Found& f : list) ++starts[f.query + 1];
   }
   for (size_t i = 0; i < count; ++i) starts[i + 1] += starts[i];
-  std::vector<Found> grouped(starts[count]);
-  {
-    std::vector<size_t> next(starts.begin(), starts.end() - 1);
-    for (auto& list : found) {
-      for (const Found& f : list) grouped[next[f.query]++] = f;
-      std::vector<Found>().swap(list);
-    }
+  const size_t total = starts[count];
+  if (grouped.size() < total) grouped.resize(total);
+  next.assign(starts.begin(), starts.end() - 1);
+  for (auto& list : found) {
+    for (const Found& f : list) grouped[next[f.query]++] = f;
+    list.clear();
   }
-  constexpr size_t kStep = 1024;
+  constexpr size_t kStep = 64;
   parallel_for(
-      (count + kStep - 1) / kStep, grouped.size() < 100'000 ? 1 : threads,
+      (count + kStep - 1) / kStep, total < 100'000 ? 1 : static_cast<unsigned>(found.size()),
       [&](size_t task, unsigned) {
         for (size_t i = task * kStep; i < std::min((task + 1) * kStep, count); ++i) {
           sort_found({grouped.data() + starts[i], starts[i + 1] - starts[i]}, workspace().spare);
         }
       });
-  out.id.reserve(out.id.size() + grouped.size());
-  out.distance.reserve(out.distance.size() + grouped.size());
   for (size_t i = 0; i < count; ++i) {
     append({grouped.data() + starts[i], starts[i + 1] - starts[i]}, limit, out);
   }
+  return total;
 }
 
 // Codes as aligned words, followed by bytes that a kernel may read.
@@ -156,12 +172,15 @@ class Codes {
   uint64_t* words_ = inline_.data();
 };
 
+// search_block(first, count) says how many queries the next block may have.
 template <class SearchBlock>
 void in_blocks(size_t count, size_t block, const SearchOptions& options,
                const SearchBlock& search_block) {
-  for (size_t first = 0; first < count; first += block) {
-    search_block(first, std::min(block, count - first));
-    if (options.progress) options.progress(std::min(first + block, count), count);
+  for (size_t first = 0; first < count;) {
+    const size_t size = std::min(block, count - first);
+    block = search_block(first, size);
+    first += size;
+    if (options.progress) options.progress(first, count);
   }
 }
 
@@ -180,10 +199,11 @@ void scan_nearest(const State& state, const uint64_t* query, uint64_t k, uint32_
   constexpr uint32_t kStep = 4096;
   const unsigned words = words_of(state.bits);
   space.found.clear();
-  const auto scan = [&](const uint64_t* codes, uint32_t rows, const auto& add_hits) {
+  const auto scan = [&](const uint64_t* wanted, const uint64_t* codes, uint32_t rows,
+                        const auto& add_hits) {
     for (uint32_t first = 0; first < rows; first += std::min(kStep, rows - first)) {
       space.hits.clear();
-      scan_rows(query, 1, 0, codes + size_t{first} * words, std::min(kStep, rows - first), first,
+      scan_rows(wanted, 1, 0, codes + size_t{first} * words, std::min(kStep, rows - first), first,
                 words, max_distance, space.scratch, space.hits);
       if (space.hits.empty()) continue;
       add_hits();
@@ -191,11 +211,12 @@ void scan_nearest(const State& state, const uint64_t* query, uint64_t k, uint32_
     }
   };
   for (const SegmentPart& part : state.segments) {
-    scan(part.segment->codes(), part.segment->rows(),
+    const OrderedCodes ordered(part.segment->order(), query, 1, words);
+    scan(ordered.data(), part.segment->codes(), part.segment->rows(),
          [&] { add_segment_hits(part, space.hits, space.found); });
   }
   for (const ChunkPart& part : state.chunks) {
-    scan(part.chunk->codes.data(), part.rows,
+    scan(query, part.chunk->codes.data(), part.rows,
          [&] { add_chunk_hits(part, space.hits, space.found); });
   }
 }
@@ -238,13 +259,14 @@ Results search(const State& state, const std::byte* queries, size_t count,
   Results results;
   results.offsets.reserve(count + 1);
   const size_t row_bytes = code_bytes(state.bits);
-  const unsigned threads = resolve_threads(options.threads);
-  in_blocks(count, kBlock, options, [&](size_t first, size_t block) {
+  std::optional<BlockSpace> many;
+  in_blocks(count, kFirstBlock, options, [&](size_t first, size_t block) {
     const Codes rows(queries + first * row_bytes, block, state.bits);
-    if (block > kFewQueries) {
-      gather(find_many(state, rows.data(), block, options.max_distance, threads), block,
-             options.limit, threads, results);
-      return;
+    if (count > kFewQueries) {
+      if (!many) many.emplace(resolve_threads(options.threads));
+      find_many(state, rows.data(), block, options.max_distance, *many);
+      const size_t found = gather(*many, block, options.limit, results);
+      return std::clamp(kMatchesAtOnce * block / (found + 1), kFewQueries, kBlock);
     }
     Workspace& space = workspace();
     for (size_t i = 0; i < block; ++i) {
@@ -252,6 +274,7 @@ Results search(const State& state, const std::byte* queries, size_t count,
       sort_found(space.found, space.spare);
       append(space.found, options.limit, results);
     }
+    return block;
   });
   return results;
 }
@@ -274,6 +297,7 @@ Results nearest(const State& state, const std::byte* queries, size_t count, uint
       }
     });
     for (const auto& list : found) append(list, 0, results);
+    return kNearestBlock;
   });
   return results;
 }
@@ -291,7 +315,7 @@ Results scan(std::span<const std::byte> rows, unsigned bits, const std::byte* qu
   const Codes wanted(queries, count, bits);
   const auto* words_in_place = reinterpret_cast<const uint64_t*>(rows.data());
   constexpr size_t kStep = 64;
-  std::vector<std::vector<Found>> found(resolve_threads(options.threads));
+  BlockSpace all(resolve_threads(options.threads));
   parallel_for((count + kStep - 1) / kStep, options.threads, [&](size_t task, unsigned worker) {
     const size_t first = task * kStep;
     const size_t queries_here = std::min(kStep, count - first);
@@ -304,10 +328,12 @@ Results scan(std::span<const std::byte> rows, unsigned bits, const std::byte* qu
     };
     take(words_in_place, in_place, 0);
     take(rest.data(), row_count - in_place, in_place);
-    for (const Hit& hit : space.hits) found[worker].push_back({hit.row, hit.query, hit.distance});
+    for (const Hit& hit : space.hits) {
+      all.found[worker].push_back({hit.row, hit.query, hit.distance});
+    }
   });
   Results results;
-  gather(std::move(found), count, 0, options.threads, results);
+  gather(all, count, 0, results);
   return results;
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -149,7 +150,14 @@ TEST_CASE("a header that is wrong says in what") {
       {"a band is impossible", [](Header& h) { h.bands[3].width = 0; }},
       {"a band is impossible", [](Header& h) { h.bands[3].width = 60000; }},
       {"a band is impossible", [](Header& h) { h.bands[3].at += 1; }},
-      {"bands do not cover the code", [](Header& h) { h.band_count = 7; }},
+      {"sections do not fill the file", [](Header& h) { h.band_count = 7; }},
+      {"a band is impossible", [](Header& h) { h.bands[h.band_count - 1].width += 1; }},
+      {"order of bits is impossible", [](Header& h) { h.order[3] = 3; }},
+      {"order of bits is impossible",
+       [](Header& h) {
+         std::iota(h.order.begin(), h.order.end(), uint8_t{0});
+         h.order[9] = 8;
+       }},
       {"sections do not fill the file", [](Header& h) { h.section_count -= 1; }},
       {"sections do not fill the file", [](Header& h) { h.section_count = 1'000'000; }},
       {"a section is not where it must be", [](Header& h) { h.sections[2].offset += 64; }},
@@ -208,7 +216,7 @@ TEST_CASE("check finds numbers that are wrong behind checksums that are right") 
       {format::Kind::kClumps, 0, "clumps are out of order"},
       {format::Kind::kBuckets, 2, "buckets of band 2 are out of order"},
       {format::Kind::kSketches, 3, "a sketch of band 3 is wrong"},
-      {format::Kind::kPositions, 4, "a posting of band 4 is in the wrong bucket"},
+      {format::Kind::kPostings, 4, "a posting of band 4 is in the wrong bucket"},
   };
   for (const Wrong& wrong : all) {
     CAPTURE(std::string(wrong.message));
@@ -229,7 +237,7 @@ TEST_CASE("check finds numbers that are wrong behind checksums that are right") 
 TEST_CASE("check finds a row that a band lists twice") {
   const Sample sample;
   for (const auto& section : sample.header().sections) {
-    if (section.kind != static_cast<uint32_t>(format::Kind::kPositions)) continue;
+    if (section.kind != static_cast<uint32_t>(format::Kind::kPostings)) continue;
     // Two postings of one bucket: the second made a copy of the first, sketch and all.
     const auto twice = [&](auto& bytes) {
       const auto segment_of = [&](format::Kind kind) {

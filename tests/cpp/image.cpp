@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <numeric>
 
 #include "base/crc32c.h"
 #include "base/packed.h"
@@ -23,6 +24,15 @@ using Code = std::array<uint64_t, 5>;  // a word more, as bits_at reads past the
 unsigned distance(unsigned bits, const Code& a, const Code& b) {
   return test::distance(bits, reinterpret_cast<const std::byte*>(a.data()),
                         reinterpret_cast<const std::byte*>(b.data()));
+}
+
+// Bit p of the result is bit order[p] of the code.
+Code reordered(const Code& code, const std::vector<uint8_t>& order) {
+  Code result{};
+  for (size_t p = 0; p < order.size(); ++p) {
+    result[p / 64] |= (code[order[p] / 64U] >> (order[p] % 64U) & 1U) << (p % 64);
+  }
+  return result;
 }
 
 // Codes in the builder's order, which turns the first word so that band 0 is its highest bits.
@@ -77,6 +87,7 @@ Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint6
   for (size_t i = 0; i < ids.size(); ++i) {
     Code code{};
     std::memcpy(code.data(), rows.row(i), rows.bits() / 8);
+    if (!layout.order.empty()) code = reordered(code, layout.order);
     ids_of[code].push_back(ids[i]);
   }
   // Rows in bands, then those of each clump.
@@ -131,6 +142,7 @@ Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint6
   for (size_t band = 0; band < layout.bands.size(); ++band) {
     header.bands[band] = {layout.bands[band].at, layout.bands[band].width};
   }
+  std::ranges::copy(layout.order, header.order.begin());
   Writer writer(header);
 
   std::vector<uint64_t> codes, starts, offsets;
@@ -164,19 +176,23 @@ Region naive_image(const Layout& layout, const Rows& rows, std::span<const uint6
     for (size_t row = 0; row < banded; ++row) {
       rows_by_value[cut.value(ordered[row].data())].push_back(row);
     }
-    std::vector<uint64_t> buckets, sketches, positions;
+    std::vector<uint64_t> buckets, sketches, numbers;
+    size_t listed = 0;
     for (const auto& bucket : rows_by_value) {
-      buckets.push_back(positions.size());
+      buckets.push_back(listed);
       for (const uint64_t row : bucket) {
-        positions.push_back(row);
-        if (layout.sketch_bits != 0) sketches.push_back(cut.sketch(ordered[row].data()));
+        const uint64_t* code = ordered[row].data();
+        sketches.push_back(cut.sketch(code));
+        const uint64_t beside = band == 0 ? 0 : row;
+        numbers.push_back(layout.has_far_sketches() ? beside << 16 | cut.far_sketch(code) : beside);
+        ++listed;
       }
     }
-    buckets.push_back(positions.size());
+    buckets.push_back(listed);
     writer.put(Kind::kBuckets, band, 4, buckets);
-    if (layout.sketch_bits != 0)
-      writer.put(Kind::kSketches, band, layout.sketch_bits / 8, sketches);
-    if (band != 0) writer.put(Kind::kPositions, band, header.position_bytes, positions);
+    if (layout.sketch_bits != 0) writer.put(Kind::kSketches, band, 2, sketches);
+    const unsigned width = format::posting_bytes(header, band);
+    if (width != 0) writer.put(Kind::kPostings, band, width, numbers);
   }
   return writer.finish();
 }
@@ -236,6 +252,12 @@ std::vector<Layout> layouts_of(unsigned bits, Random& random) {
       if (from > 1 && to < 13) --from, ++to;
     }
     layouts.push_back(layout_with(bits, sketch, widths));
+    // Bits in any order, the last of them in no band.
+    Layout shuffled{bits, sketch, even_bands(bits - 11, fewest)};
+    shuffled.order.resize(bits);
+    std::iota(shuffled.order.begin(), shuffled.order.end(), uint8_t{0});
+    std::ranges::shuffle(shuffled.order, random);
+    layouts.push_back(shuffled);
   }
   return layouts;
 }
@@ -243,6 +265,7 @@ std::vector<Layout> layouts_of(unsigned bits, Random& random) {
 std::string name_of(const Layout& layout) {
   std::string name = std::to_string(layout.bits) + " bits, sketch " +
                      std::to_string(layout.sketch_bits) + ", bands";
+  if (!layout.order.empty()) name.append(", reordered");
   for (const Band& band : layout.bands) name.append(" ").append(std::to_string(band.width));
   return name;
 }

@@ -129,76 +129,71 @@ void check_scan(size_t query_count, size_t row_count, unsigned bits) {
   }
 }
 
-struct Limits {
-  uint32_t near_mask;
-  uint16_t near_limit, limit;
-};
-
-template <class Lane>
-bool passes(Lane posting, Lane sketch, const Limits& limits) {
-  const unsigned all = oracle::distance(uint64_t{posting}, uint64_t{sketch});
-  const unsigned near =
-      oracle::distance(posting & uint64_t{limits.near_mask}, sketch & uint64_t{limits.near_mask});
-  return all <= limits.limit && (sizeof(Lane) == 2 || near <= limits.near_limit);
+bool passes(uint16_t posting, uint16_t sketch, uint32_t limit) {
+  return oracle::distance(uint64_t{posting}, uint64_t{sketch}) <= limit;
 }
 
-// Selective, none, nearly none, all by either test, and limits past what a signed 16-bit lane
-// holds.
-template <class Lane>
-Limits random_limits(Random& random) {
-  const auto bits = static_cast<uint16_t>(8 * sizeof(Lane));
-  const auto low = static_cast<uint16_t>(random.below(bits / 2u)), odd = uint16_t{40000};
-  const Limits choices[] = {{0x1fffff, 5, low}, {0x1fffff, 0, 0},      {0x1fffff, low, bits},
-                            {0x3ff, 2, bits},   {0, 0, odd},           {0x3ff, 65535, 65535},
-                            {0x3ff, odd, low},  {0xffffffff, low, low}};
+// Selective, none, nearly none, all, and limits past what a signed 16-bit lane holds.
+uint16_t random_limit(Random& random) {
+  const uint16_t choices[] = {5, 0, static_cast<uint16_t>(random.below(8)), 15, 16, 40000, 65535};
   return choices[random.below(std::size(choices))];
 }
 
-template <class Lane>
-Kernel::Filter filter_of(const Kernel& kernel) {
-  return sizeof(Lane) == 2 ? kernel.filter16 : kernel.filter32;
-}
-
-template <class Lane>
-size_t call_tile(const Kernel& kernel, const Lane* bucket, size_t count, const Lane* sketches,
-                 uint32_t near_mask, const std::vector<Run>& runs, Candidate* out) {
-  if constexpr (sizeof(Lane) == 2) {
-    return kernel.tile16(bucket, count, sketches, runs.data(), runs.size(), out);
-  } else {
-    return kernel.tile32(bucket, count, sketches, near_mask, runs.data(), runs.size(), out);
-  }
-}
-
-template <class Lane>
 void check_tile(size_t count, size_t run_count, uint32_t longest_run, Random& random) {
   CAPTURE(count);
-  Limits limits = random_limits<Lane>(random);
   std::vector<Run> runs;
   uint32_t query_count = 0;
   for (size_t r = 0; r < run_count; ++r) {
     const uint32_t length = random.below(longest_run + 1);
-    const Limits own = random_limits<Lane>(random);
-    runs.push_back({query_count, length, own.near_limit, own.limit});
+    runs.push_back({query_count, length, random_limit(random)});
     query_count += length;
   }
-  Guarded<Lane> bucket(count), sketches(query_count);
+  Guarded<uint16_t> bucket(count), sketches(query_count);
   random.fill(bucket);
   random.fill(sketches);
   std::vector<Candidate> expected;
   for (const Run& run : runs) {
-    limits = {limits.near_mask, run.near_limit, run.limit};
     for (uint32_t q = run.begin; q < run.begin + run.count; ++q) {
       for (uint32_t k = 0; k < count; ++k) {
-        if (passes(bucket[k], sketches[q], limits)) expected.push_back({q, k});
+        if (passes(bucket[k], sketches[q], run.limit)) expected.push_back({q, k});
       }
     }
   }
   for (const Kernel* kernel : usable()) {
     CAPTURE(std::string(kernel->name));
     std::vector<Candidate> found(count * query_count);
-    found.resize(call_tile<Lane>(*kernel, bucket.begin(), count, sketches.begin(), limits.near_mask,
-                                 runs, found.data()));
+    found.resize(kernel->tile(bucket.begin(), count, sketches.begin(), runs.data(), runs.size(),
+                              found.data()));
     CHECK(sorted(keys(found)) == keys(expected));
+  }
+}
+
+// Rows of which all are like the query, then none: a scan changes its way as it goes.
+template <unsigned W>
+void check_scan_of_clump(size_t like, size_t unlike) {
+  CAPTURE(W);
+  CAPTURE(like);
+  Random random(like);
+  Guarded<uint64_t> query(W), rows((like + unlike) * W);
+  random.fill(query);
+  random.fill(rows);
+  std::vector<Hit> expected;
+  constexpr uint32_t kRadius = 16;
+  for (uint32_t row = 0; row < like + unlike; ++row) {
+    uint64_t* code = &rows[row * W];
+    if (row < like) {
+      std::copy_n(query.begin(), W, code);
+      random.flip(code, 64 * W, random.below(2 * kRadius));
+    }
+    const unsigned distance = oracle::distance(query.begin(), code, 0, 64 * W);
+    if (distance <= kRadius) expected.push_back({0, row, distance});
+  }
+  for (const Kernel* kernel : usable()) {
+    CAPTURE(std::string(kernel->name));
+    std::vector<Hit> hits(like + unlike);
+    hits.resize(kernel->scan[width_class(W)](query.begin(), 1, rows.begin(), like + unlike, kRadius,
+                                             hits.data()));
+    CHECK(keys(hits) == keys(expected));
   }
 }
 
@@ -299,9 +294,17 @@ TEST_CASE_TEMPLATE("scan finds what the oracle finds", Width, std::integral_cons
 
 TEST_CASE("scan of codes with unused words") { check_scan<4>(5, 300, 128); }
 
-TEST_CASE_TEMPLATE("filter passes what the oracle passes, in order", Lane, uint16_t, uint32_t) {
+TEST_CASE("scan of many rows like the query") {
+  for (const size_t like : {100u, 700u, 1000u}) {
+    check_scan_of_clump<1>(like, 300);
+    check_scan_of_clump<2>(like, 300);
+    check_scan_of_clump<4>(like, 301);
+  }
+}
+
+TEST_CASE("filter passes what the oracle passes, in order") {
   Random random(7);
-  Guarded<Lane> sketches(5000);
+  Guarded<uint16_t> sketches(5000);
   random.fill(sketches);
   for (const size_t probe_count : {0u, 1u, 11u, 12u, 13u, 300u}) {
     CAPTURE(probe_count);
@@ -309,15 +312,14 @@ TEST_CASE_TEMPLATE("filter passes what the oracle passes, in order", Lane, uint1
     std::vector<Candidate> expected;
     size_t postings = 0;
     for (uint32_t p = 0; p < probe_count; ++p) {
-      const Limits limits = random_limits<Lane>(random);
+      const uint16_t limit = random_limit(random);
       const uint32_t count = random.below(201);
       const uint32_t first = p % 3 == 0 ? 5000 - count : random.below(5000 - count);
-      const auto sketch = static_cast<Lane>(random());
-      probes.push_back({&sketches[first], 100000 + first, count, sketch, limits.near_mask,
-                        limits.near_limit, limits.limit, p * 3});
+      const auto sketch = static_cast<uint16_t>(random());
+      probes.push_back({&sketches[first], 100000 + first, count, sketch, limit, p * 3});
       postings += count;
       for (uint32_t k = 0; k < count; ++k) {
-        if (passes(sketches[first + k], sketch, limits)) {
+        if (passes(sketches[first + k], sketch, limit)) {
           expected.push_back({p * 3, 100000 + first + k});
         }
       }
@@ -325,20 +327,39 @@ TEST_CASE_TEMPLATE("filter passes what the oracle passes, in order", Lane, uint1
     for (const Kernel* kernel : usable()) {
       CAPTURE(std::string(kernel->name));
       std::vector<Candidate> found(postings);
-      found.resize(filter_of<Lane>(*kernel)(probes.data(), probe_count, found.data()));
+      found.resize(kernel->filter(probes.data(), probe_count, found.data()));
       CHECK(keys(found) == keys(expected));
     }
   }
 }
 
-TEST_CASE_TEMPLATE("tile passes what the oracle passes", Lane, uint16_t, uint32_t) {
+TEST_CASE("tile passes what the oracle passes") {
   Random random(11);
-  for (size_t count = 0; count < 210; ++count) check_tile<Lane>(count, 17, 3, random);
+  for (size_t count = 0; count < 210; ++count) check_tile(count, 17, 3, random);
   for (const size_t count : {1u, 40u, 250u, 1000u}) {
-    check_tile<Lane>(count, 0, 0, random);
-    check_tile<Lane>(count, 5, 0, random);
-    check_tile<Lane>(count, 3, 700, random);
-    check_tile<Lane>(count, 300, 5, random);
+    check_tile(count, 0, 0, random);
+    check_tile(count, 5, 0, random);
+    check_tile(count, 3, 700, random);
+    check_tile(count, 300, 5, random);
+  }
+}
+
+TEST_CASE("within keeps what differs in no more bits than allowed") {
+  Random random(19);
+  for (const size_t count : {0u, 1u, 7u, 500u}) {
+    std::vector<uint64_t> differences(count);
+    std::vector<uint32_t> limits(count), expected;
+    for (uint32_t i = 0; i < count; ++i) {
+      differences[i] = random() & random();
+      limits[i] = random.below(65);
+      if (oracle::distance(differences[i], uint64_t{0}) <= limits[i]) expected.push_back(i);
+    }
+    for (const Kernel* kernel : usable()) {
+      CAPTURE(std::string(kernel->name));
+      std::vector<uint32_t> kept(count);
+      kept.resize(kernel->within(differences.data(), limits.data(), count, kept.data()));
+      CHECK(kept == expected);
+    }
   }
 }
 

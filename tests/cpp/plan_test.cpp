@@ -2,13 +2,16 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "image.h"
+#include "index/bit_order.h"
 #include "index/cost.h"
 #include "index/layout.h"
 #include "index/plan.h"
@@ -90,7 +93,7 @@ TEST_CASE("plans for random codes stay within the bands") {
   for (const unsigned bits : test::kWidths) {
     for (const Layout& layout : test::layouts_of(bits, random)) {
       for (unsigned r = 0; r <= bits; ++r) {
-        const auto plan = plan_uniform(layout, 100'000, r);
+        const auto plan = plan_radii(layout, 100'000, r);
         if (!plan) continue;
         int sum = 0;
         for (unsigned band = 0; band < layout.band_count(); ++band) {
@@ -153,7 +156,7 @@ TEST_CASE("chosen layouts cover the code with bands that files may have") {
   }
 }
 
-TEST_CASE("a sketch holds the bits that follow its band") {
+TEST_CASE("sketches hold the bits that follow their band") {
   Random random(33);
   for (const unsigned bits : test::kWidths) {
     const test::Rows rows = test::uniform(bits, 20, random);
@@ -163,24 +166,102 @@ TEST_CASE("a sketch holds the bits that follow its band") {
         const BandCutter cut(layout, band);
         const unsigned next = (band + 1) % layout.band_count();
         const unsigned after = (next + 1) % layout.band_count();
-        const unsigned near = layout.bands[next].width;
-        const unsigned wanted = layout.sketch_bits == 16 ? near : near + layout.bands[after].width;
-        CHECK(near_mask(layout, band) == (uint64_t{1} << std::min(near, layout.sketch_bits)) - 1);
+        const unsigned near = std::min<unsigned>(layout.bands[next].width, 16);
+        const unsigned rest = layout.bands[next].width - near + layout.bands[after].width;
+        const unsigned far = layout.sketch_bits == 32 ? std::min(rest, 16U) : 0;
         for (size_t i = 0; i < rows.size(); ++i) {
           uint64_t code[5] = {};
           std::memcpy(code, rows.row(i), bits / 8);
-          const auto bit = [&](unsigned at) { return uint32_t(code[at / 64] >> (at % 64) & 1); };
-          uint32_t value = 0, sketch = 0;
-          for (unsigned k = 0; k < cut.width; ++k) value |= bit(layout.bands[band].at + k) << k;
-          for (unsigned k = 0; k < std::min(wanted, layout.sketch_bits); ++k) {
-            sketch |= bit((layout.bands[band].at + cut.width + k) % bits) << k;
-          }
-          CHECK(cut.value(code) == value);
-          CHECK(cut.sketch(code) == sketch);
+          const auto cut_out = [&](unsigned from, unsigned width) {
+            uint32_t value = 0;
+            for (unsigned k = 0; k < width; ++k) {
+              const unsigned at = (from + k) % layout.covered();
+              value |= static_cast<uint32_t>(code[at / 64] >> (at % 64) & 1) << k;
+            }
+            return value;
+          };
+          const unsigned at = layout.bands[band].at;
+          CHECK(cut.value(code) == cut_out(at, cut.width));
+          CHECK(cut.sketch(code) == cut_out(at + cut.width, near));
+          CHECK(cut.far_sketch(code) == cut_out(at + cut.width + near, far));
         }
       }
     }
   }
+}
+
+TEST_CASE("bits that hardly vary are left out of the bands") {
+  Random random(35);
+  for (const unsigned bits : {64U, 128U, 256U}) {
+    std::vector<double> entropy(bits, 0.99);
+    const Layout natural = choose_layout(10'000'000, bits, bits / 8, entropy);
+    CHECK(natural.order.empty());
+    CHECK(natural.covered() == bits);
+    std::vector<uint8_t> dull(bits);
+    std::iota(dull.begin(), dull.end(), uint8_t{0});
+    std::ranges::shuffle(dull, random);
+    dull.resize(bits / 4);
+    for (const uint8_t bit : dull) entropy[bit] = 0.05;
+    const Layout layout = choose_layout(10'000'000, bits, bits / 8, entropy);
+    CHECK(layout.covered() == bits - bits / 4);
+    REQUIRE(layout.order.size() == bits);
+    std::vector<uint8_t> last(layout.order.begin() + layout.covered(), layout.order.end());
+    std::ranges::sort(dull);
+    CHECK(last == dull);
+    std::vector<uint8_t> all = layout.order;
+    std::ranges::sort(all);
+    for (unsigned bit = 0; bit < bits; ++bit) CHECK(all[bit] == bit);
+  }
+}
+
+TEST_CASE("codes of a few varying bits get a layout or a scan, whichever they are") {
+  for (const unsigned varying : {0U, 1U, 7U, 20U, 40U, 100U}) {
+    std::vector<double> entropy(256, 0);
+    std::fill_n(entropy.begin() + 50, varying, 1.0);
+    const Layout layout = choose_layout(1'000'000, 256, 31, entropy);
+    CHECK(layout.covered() <= 256);
+    CHECK(layout.band_count() != 2);
+  }
+}
+
+TEST_CASE("a code's bits are put in order, and back") {
+  Random random(37);
+  for (const unsigned bits : test::kWidths) {
+    std::vector<uint8_t> order(bits);
+    std::iota(order.begin(), order.end(), uint8_t{0});
+    std::ranges::shuffle(order, random);
+    const BitOrder forth(order), back(inverse(order));
+    CHECK(BitOrder().is_natural());
+    CHECK(!forth.is_natural());
+    const unsigned words = words_of(bits);
+    for (int round = 0; round < 20; ++round) {
+      std::array<uint64_t, 4> code{}, moved{}, again{};
+      for (unsigned p = 0; p < bits; ++p) code[p / 64] |= (random() & 1) << (p % 64);
+      forth.apply(code.data(), words, moved.data());
+      for (unsigned p = 0; p < bits; ++p) {
+        CHECK((moved[p / 64] >> (p % 64) & 1) == (code[order[p] / 64U] >> (order[p] % 64U) & 1));
+      }
+      back.apply(moved.data(), words, again.data());
+      CHECK(again == code);
+    }
+  }
+}
+
+TEST_CASE("collision entropy tells fair bits from dull ones") {
+  Random random(39);
+  std::vector<std::byte> rows(32 * 20'000);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto fair = static_cast<uint8_t>(random());
+    const bool rare = random() % 32 == 0;
+    rows[i] = std::byte{i % 32 < 16 ? fair : rare ? uint8_t{0xff} : uint8_t{0}};
+  }
+  const std::vector<double> entropy = collision_entropy(rows, 256);
+  REQUIRE(entropy.size() == 256);
+  for (unsigned bit = 0; bit < 128; ++bit) CHECK(entropy[bit] > 0.99);
+  // -log2(p^2 + (1 - p)^2) for p = 1 / 32
+  for (unsigned bit = 128; bit < 256; ++bit)
+    CHECK(entropy[bit] == doctest::Approx(0.09).epsilon(0.3));
+  CHECK(collision_entropy(std::vector<std::byte>(64), 256) == std::vector<double>(256, 0.0));
 }
 
 TEST_SUITE_END();
