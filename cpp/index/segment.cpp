@@ -191,57 +191,6 @@ void Segment::verify_checksums(const std::function<void(uint64_t, uint64_t)>& pr
   });
 }
 
-// Checksums only show that a file is as it was written. This shows that it was written right.
-void Segment::verify_numbers() const {
-  uint32_t expected = 0;
-  for (uint32_t row = 0; row < rows(); ++row) {
-    const auto [first, last] = entries_of(row);
-    if (first != expected || last <= first) damaged("the starts of entries are out of order");
-    expected = last;
-  }
-  if (expected != entries()) damaged("the starts of entries are out of order");
-  for (uint32_t rank = 1; rank < entries(); ++rank) {
-    if (id(entry_by_id_rank(rank)) <= id(entry_by_id_rank(rank - 1))) {
-      damaged("the entries by id are out of order");
-    }
-  }
-  for (size_t c = 0; c < clumps().size(); ++c) {
-    for (uint32_t k = 0; k < clumps_[c].rows; ++k) {
-      const uint64_t* member = code(clumps_[c].first_row + k);
-      int distance = 0;
-      for (unsigned w = 0; w < words_; ++w) {
-        distance += std::popcount(member[w] ^ centres_[c * words_ + w]);
-      }
-      if (distance > static_cast<int>(clumps_[c].radius)) {
-        damaged("a row is too far from its clump's centre");
-      }
-    }
-  }
-  parallel_for(layout_.band_count(), 0, [&](size_t index, unsigned) {
-    const auto band = static_cast<unsigned>(index);
-    const BandCutter cut(layout_, band);
-    for (uint32_t value = 0; value < uint32_t{1} << cut.width; ++value) {
-      for (uint32_t k = bands_[band].buckets[value]; k < bands_[band].buckets[value + 1]; ++k) {
-        const uint64_t row = band == 0 ? k : bands_[band].positions[k];
-        if (row >= banded_rows() || cut.value(code(static_cast<uint32_t>(row))) != value) {
-          damaged("a posting of band " + std::to_string(band) + " is in the wrong bucket");
-        }
-        // As many postings as rows, and none twice: each row is listed.
-        if (k > bands_[band].buckets[value] && band != 0 && row <= bands_[band].positions[k - 1]) {
-          damaged("band " + std::to_string(band) + " lists its rows out of order");
-        }
-        if (layout_.sketch_bits == 0) continue;
-        uint32_t sketch = 0;
-        const unsigned width = layout_.sketch_bits / 8;
-        std::memcpy(&sketch, bands_[band].sketches + size_t{k} * width, width);
-        if (sketch != cut.sketch(code(static_cast<uint32_t>(row)))) {
-          damaged("a sketch of band " + std::to_string(band) + " is wrong");
-        }
-      }
-    }
-  });
-}
-
 uint32_t Segment::row_of(uint32_t entry) const {
   if (header_->distinct == header_->entries) return entry;
   uint32_t low = 0;
