@@ -6,7 +6,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -48,8 +47,8 @@ void parallel_for(size_t count, unsigned threads,
     std::vector<std::jthread> others;
     try {
       for (unsigned worker = 1; worker < workers; ++worker) others.emplace_back(work, worker);
-    } catch (const std::system_error&) {
-      // The system grants no more threads: those that run share the work.
+    } catch (const std::exception&) {
+      // No more threads now, or no memory for one: those that run share the work.
     }
     work(0);
   }

@@ -195,60 +195,6 @@ void Segment::verify_checksums(const std::function<void(uint64_t, uint64_t)>& pr
   });
 }
 
-// Checksums only show that a file is as it was written. This shows that it was written right.
-void Segment::verify_numbers() const {
-  uint32_t expected = 0;
-  for (uint32_t row = 0; row < rows(); ++row) {
-    const auto [first, last] = entries_of(row);
-    if (first != expected || last <= first) damaged("the starts of entries are out of order");
-    expected = last;
-  }
-  if (expected != entries()) damaged("the starts of entries are out of order");
-  for (uint32_t rank = 1; rank < entries(); ++rank) {
-    if (id(entry_by_id_rank(rank)) <= id(entry_by_id_rank(rank - 1))) {
-      damaged("the entries by id are out of order");
-    }
-  }
-  for (size_t c = 0; c < clumps().size(); ++c) {
-    for (uint32_t k = 0; k < clumps_[c].rows; ++k) {
-      const uint64_t* member = code(clumps_[c].first_row + k);
-      int distance = 0;
-      for (unsigned w = 0; w < words_; ++w) {
-        distance += std::popcount(member[w] ^ centres_[c * words_ + w]);
-      }
-      if (distance > static_cast<int>(clumps_[c].radius)) {
-        damaged("a row is too far from its clump's centre");
-      }
-    }
-  }
-  parallel_for(layout_.band_count(), 0,
-               [&](size_t band, unsigned) { verify_postings(static_cast<unsigned>(band)); });
-}
-
-void Segment::verify_postings(unsigned band) const {
-  const std::string of_band = " of band " + std::to_string(band);
-  const BandCutter cut(layout_, band);
-  const uint32_t* buckets = bands_[band].buckets;
-  for (uint32_t value = 0; value < uint32_t{1} << cut.width; ++value) {
-    for (uint32_t k = buckets[value]; k < buckets[value + 1]; ++k) {
-      const uint64_t row = row_of_posting(band, k);
-      if (row >= banded_rows() || cut.value(code(static_cast<uint32_t>(row))) != value) {
-        damaged("a posting" + of_band + " is in the wrong bucket");
-      }
-      // As many postings as rows, and none twice: each row is listed.
-      if (k > buckets[value] && row <= row_of_posting(band, k - 1)) {
-        damaged("band " + std::to_string(band) + " lists its rows out of order");
-      }
-      if (layout_.sketch_bits == 0) continue;
-      const uint64_t* listed = code(static_cast<uint32_t>(row));
-      if (sketches(band)[k] != cut.sketch(listed)) damaged("a sketch" + of_band + " is wrong");
-      if (layout_.has_far_sketches() && far_sketch(band, k) != cut.far_sketch(listed)) {
-        damaged("a far sketch" + of_band + " is wrong");
-      }
-    }
-  }
-}
-
 void Segment::read_code(uint32_t row, uint64_t* out) const {
   if (order_.is_natural()) {
     std::copy_n(code(row), words_, out);

@@ -47,8 +47,8 @@ class Segment {
   // A segment in a block that the builder made.
   static std::shared_ptr<const Segment> from_image(Region image);
 
-  // Verifies every checksum and every number of a file. Throws IoError or FormatError.
-  // progress(done, total) in bytes.
+  // Verifies every checksum of a file, and that its numbers are what FORMAT.md says. Throws IoError
+  // or FormatError. progress(done, total) in bytes.
   static void check(const std::string& path,
                     const std::function<void(uint64_t, uint64_t)>& progress);
 
@@ -125,6 +125,11 @@ class Segment {
   void verify_bands() const;
   void verify_checksums(const std::function<void(uint64_t, uint64_t)>& progress) const;
   void verify_numbers() const;
+  void verify_header_zeros() const;
+  void verify_codes() const;
+  void verify_distinct() const;
+  void verify_entries() const;
+  void verify_clump_rows() const;
   void verify_postings(unsigned band) const;
 
   Region image_;

@@ -3,8 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 #include <stop_token>
-#include <system_error>
 #include <unordered_set>
 
 #include "base/parallel.h"
@@ -20,15 +20,20 @@ constexpr uint64_t kFoldAt = 16384;
 constexpr size_t kMostSegments = 5;
 constexpr size_t kFreshChunk = 4096;
 
+bool has_too_many_segments(const State& state) { return state.segments.size() > kMostSegments; }
+
+bool fold_is_due(const State& state) {
+  return state.chunk_rows() >= kFoldAt || has_too_many_segments(state);
+}
+
 // What a background fold takes: all chunks, and the segments that are not much larger than what is
-// taken already, so that a row is folded a logarithmic number of times. Empty: nothing to do.
+// taken already, so that a row is folded a logarithmic number of times.
 State fold_inputs(const State& state) {
   State inputs;
   inputs.bits = state.bits;
-  uint64_t taken = state.chunk_rows();
-  const bool too_many = state.segments.size() > kMostSegments;
-  if (taken < kFoldAt && !too_many) return inputs;
   inputs.chunks = state.chunks;
+  uint64_t taken = state.chunk_rows();
+  const bool too_many = has_too_many_segments(state);
   auto by_size = state.segments;
   std::ranges::sort(by_size, {}, [](const SegmentPart& part) { return part.live(); });
   for (const SegmentPart& part : by_size) {
@@ -122,37 +127,46 @@ void Index::compact(unsigned threads) {
   if (has_parts(inputs)) replace(inputs, build(inputs, threads));
 }
 
-// Called with change_mutex_ held, after a change.
-void Index::fold_in_background() {
-  if (!has_parts(fold_inputs(*state()))) return;
-  const bool forked = background_process_ != getpid();
-  if (forked && background_.joinable()) background_.detach();
-  if (!forked && folding_.exchange(true)) return;
-  folding_ = true;
-  background_process_ = getpid();
-  const auto fold = [this](const std::stop_token& stop) {
-    try {
-      while (!stop.stop_requested() && fold_once()) {
-      }
-    } catch (const std::exception&) {
-      // Out of memory: the parts stay as they are, and a later change tries again.
-    }
+// Called with change_mutex_ held, after a change. That has been made, whatever becomes of this.
+void Index::fold_in_background() noexcept {
+  if (!fold_is_due(*state())) return;
+  if (background_process_ != getpid()) {  // the first fold, or a forked child's
+    if (background_.joinable()) background_.detach();
+    background_process_ = getpid();
     folding_ = false;
-  };
+  }
+  if (folding_) return;
   try {
-    background_ = std::jthread(fold);
-  } catch (const std::system_error&) {
-    folding_ = false;  // the system grants no thread now: a later change tries again
+    background_ = std::jthread([this](const std::stop_token& stop) { fold_while_due(stop); });
+    folding_ = true;
+  } catch (const std::exception&) {
+    // No thread now, or no memory for one: a later change tries again.
   }
 }
 
-bool Index::fold_once() {
+void Index::fold_while_due(const std::stop_token& stop) {
+  try {
+    while (folding_goes_on(stop)) fold_once();
+  } catch (const std::exception&) {
+    // Out of memory: the parts stay as they are, and a later change tries again.
+    const std::scoped_lock lock(change_mutex_);
+    folding_ = false;
+  }
+}
+
+// Decides under the lock that changes hold: one that comes before is seen here, and one that comes
+// after sees that folding has ended, and begins anew.
+bool Index::folding_goes_on(const std::stop_token& stop) {
+  const std::scoped_lock lock(change_mutex_);
+  folding_ = !stop.stop_requested() && fold_is_due(*state());
+  return folding_;
+}
+
+void Index::fold_once() {
   const std::scoped_lock lock(fold_mutex_);
-  if (!has_parts(fold_inputs(*state()))) return false;
+  if (!fold_is_due(*state())) return;  // a compact() came first
   const State inputs = without_empty_chunks(fold_inputs(*close_chunks()));
-  if (!has_parts(inputs)) return false;
   replace(inputs, build(inputs, 1));
-  return true;
 }
 
 }  // namespace hashmatch

@@ -9,12 +9,12 @@
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -86,8 +86,10 @@ class Index {
   StatePtr close_chunks();
   std::shared_ptr<const Segment> build(const State& inputs, unsigned threads) const;
   void replace(const State& inputs, const std::shared_ptr<const Segment>& folded);
-  void fold_in_background();
-  bool fold_once();  // false: nothing to do
+  void fold_in_background() noexcept;
+  void fold_while_due(const std::stop_token& stop);
+  bool folding_goes_on(const std::stop_token& stop);
+  void fold_once();
 
   const unsigned bits_;
   const int max_distance_;
@@ -95,7 +97,7 @@ class Index {
 
   // Locks, in the order in which they are taken.
   std::mutex fold_mutex_;                   // a whole fold
-  std::mutex change_mutex_;                 // a whole change; guards next_id_ and background_
+  std::mutex change_mutex_;                 // a whole change; guards all below but state_, recent_
   mutable std::shared_mutex recent_mutex_;  // recent_, and its being in step with state_
   mutable std::mutex state_mutex_;          // a pointer's copy
 
@@ -103,7 +105,7 @@ class Index {
   Recent recent_;         // rows of chunks by id
   uint64_t next_id_ = 0;  // exceeds every id ever held, unless they are used up
   bool ids_used_up_ = false;
-  std::atomic<bool> folding_{false};
+  bool folding_ = false;  // background_ will look for more to fold before it ends
   pid_t background_process_ = 0;
   std::jthread background_;
 };

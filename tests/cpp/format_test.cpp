@@ -1,6 +1,7 @@
 // The builder against the naive one, and every refusal of a file.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -10,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/packed.h"
 #include "image.h"
 #include "index/builder.h"
 #include "index/format.h"
@@ -30,10 +32,11 @@ std::span<const std::byte> bytes_of(const Region& region) {
 // An image that has sections of every kind, and the file it is put in.
 class Sample {
  public:
-  Sample() {
+  explicit Sample(unsigned bits = 64) {
     Random random(81);
-    const Rows rows = rows_of_kind(DataKind::kDuplicates, 64, 900, random);
-    image_ = naive_image({64, 16, even_bands(64, 8)}, rows, scattered(900, random), 3);
+    const Rows rows = rows_of_kind(DataKind::kDuplicates, bits, 900, random);
+    const Layout layout = layout_with(bits, 16, std::vector<unsigned>(bits / 8, 8));
+    image_ = naive_image(layout, rows, scattered(900, random), 3);
     std::memcpy(&header_, image_.bytes(), sizeof header_);
   }
 
@@ -63,8 +66,26 @@ class Sample {
         false);
   }
 
+  // What check says once `change` has been made, and all checksums made right.
+  std::string resealed_refusal(
+      const std::function<void(std::vector<std::byte>& bytes, Header& header)>& change) const {
+    return refusal(
+        [&](std::vector<std::byte>& bytes) {
+          Header header = header_;
+          change(bytes, header);
+          std::memcpy(bytes.data(), &header, sizeof header);
+          reseal(bytes);
+        },
+        true);
+  }
+
   const Header& header() const { return header_; }
   const std::string& path() const { return path_; }
+
+  const format::Section& section(format::Kind kind) const {
+    return *std::ranges::find(header_.sections, static_cast<uint32_t>(kind),
+                              &format::Section::kind);
+  }
 
  private:
   ScratchFolder folder_;
@@ -259,6 +280,92 @@ TEST_CASE("check finds a row that a band lists twice") {
     };
     CHECK(says(sample.refusal(twice, true), "lists"));
   }
+}
+
+TEST_CASE("check finds bytes past the end of a code or centre that are not 0") {
+  const Sample sample(160);
+  const auto refused_with = [&](format::Kind kind, uint64_t row, uint64_t byte) {
+    return sample.resealed_refusal([&](auto& bytes, Header&) {
+      bytes[sample.section(kind).offset + row * 32 + byte] = std::byte{0x80};
+    });
+  };
+  const uint64_t in_clumps = sample.header().banded;
+  REQUIRE(in_clumps < sample.header().distinct);
+  for (uint64_t byte = 20; byte < 32; ++byte) {
+    for (const uint64_t row : {uint64_t{0}, in_clumps, sample.header().distinct - 1}) {
+      CHECK(says(refused_with(format::Kind::kCodes, row, byte), "past the end of a code"));
+    }
+    CHECK(says(refused_with(format::Kind::kCentres, 2, byte), "past the end of a centre"));
+  }
+}
+
+TEST_CASE("check finds unused bytes of the header or a clump that are not 0") {
+  const Sample sample;
+  const std::vector<std::function<void(Header&)>> changes = {
+      [](Header& h) { h.zeros[0] = 1; },
+      [](Header& h) { h.zeros.back() = 1; },
+      [](Header& h) { h.bands[h.band_count].width = 1; },
+      [](Header& h) { h.bands.back().at = 1; },
+      [](Header& h) { h.sections[h.section_count].crc = 1; },
+      [](Header& h) { h.sections.back().reserved = 1; },
+      [](Header& h) { h.sections[0].reserved = 1; },
+      [](Header& h) { h.sections[h.section_count - 1].reserved = 1; },
+  };
+  for (size_t i = 0; i < changes.size(); ++i) {
+    CAPTURE(i);
+    const auto message =
+        sample.resealed_refusal([&](auto&, Header& header) { changes[i](header); });
+    CHECK(says(message, "bytes of the header that are not used"));
+  }
+  const auto message = sample.resealed_refusal([&](auto& bytes, Header&) {
+    bytes[sample.section(format::Kind::kClumps).offset + 2 * sizeof(format::Clump) + 15] =
+        std::byte{1};
+  });
+  CHECK(says(message, "bytes of a clump that are not used"));
+}
+
+TEST_CASE("check finds a code that has two rows") {
+  const Sample sample;
+  // A clump has neither bands nor an order that could tell.
+  const auto message = sample.resealed_refusal([&](auto& bytes, Header& header) {
+    auto* codes = reinterpret_cast<uint64_t*>(&bytes[sample.section(format::Kind::kCodes).offset]);
+    codes[header.banded + 1] = codes[header.banded];
+  });
+  CHECK(says(message, "a code has two rows"));
+}
+
+TEST_CASE("check finds ids of a row that are out of order, behind entries by id that are not") {
+  const Sample sample;
+  const auto message = sample.resealed_refusal([&](auto& bytes, Header& header) {
+    const auto at = [&](format::Kind kind) { return &bytes[sample.section(kind).offset]; };
+    const PackedView starts(at(format::Kind::kStarts), header.entry_bytes);
+    size_t row = 0;
+    while (starts[row + 1] - starts[row] < 2) ++row;
+    const uint64_t entry = starts[row];
+    std::byte* id = at(format::Kind::kIds) + entry * header.id_bytes;
+    std::swap_ranges(id, id + header.id_bytes, id + header.id_bytes);
+    const PackedView by_id(at(format::Kind::kById), header.entry_bytes);
+    for (size_t rank = 0; rank < header.entries; ++rank) {
+      const uint64_t old = by_id[rank];
+      if (old != entry && old != entry + 1) continue;
+      packed_store(at(format::Kind::kById), header.entry_bytes, rank, 2 * entry + 1 - old);
+    }
+  });
+  CHECK(says(message, "the ids of a row are out of order"));
+}
+
+TEST_CASE("check finds a least id that no entry has") {
+  const Sample sample;
+  REQUIRE(sample.header().id_base > 0);
+  const auto message = sample.resealed_refusal([&](auto& bytes, Header& header) {
+    --header.id_base;
+    std::byte* ids = &bytes[sample.section(format::Kind::kIds).offset];
+    const PackedView old(ids, header.id_bytes);
+    for (size_t entry = 0; entry < header.entries; ++entry) {
+      packed_store(ids, header.id_bytes, entry, old[entry] + 1);
+    }
+  });
+  CHECK(says(message, "least id"));
 }
 
 TEST_SUITE_END();

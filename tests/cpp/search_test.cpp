@@ -197,6 +197,43 @@ TEST_CASE("buckets larger than a slice or a tile") {
   }
 }
 
+// Half the rows share a value in a band of 3 bits, where so much is usual, and in one of 8 bits,
+// where it is not. Their buckets take several tiles for a single query, and many queries meet them,
+// as they do the buckets of which a tile takes some queries.
+TEST_CASE("buckets larger than a tile, met by many queries") {
+  Random random(13);
+  constexpr size_t kCount = 80'000;
+  constexpr size_t kShared = 34'000;
+  constexpr uint32_t kValue = 5;
+  Rows rows = uniform(64, kCount, random);
+  Rows queries = uniform(64, 100, random);
+  const auto share = [](Rows& of, size_t i) {
+    of.set(i, 0, 3, kValue);
+    of.set(i, 11, 8, 0xA5);
+  };
+  for (size_t i = 0; i < kShared; ++i) share(rows, i);
+  for (size_t i = 0; i < 40; ++i) share(queries, i);
+  for (size_t i = 40; i < 70; ++i) queries.set(i, 0, 3, kValue + 1);
+  const auto ids = consecutive(kCount);
+  const auto rankings = rank(rows, ids, queries);
+  for (const unsigned sketch : {16U, 32U}) {
+    const Layout layout = layout_with(64, sketch, {3, 8, 8, 8, 8, 8, 7, 7, 7});
+    CAPTURE(name_of(layout));
+    const auto segment = naive_segment(layout, rows, ids);
+    REQUIRE(segment->buckets(0)[kValue + 1] - segment->buckets(0)[kValue] > 1 << 15);
+    for (const unsigned radius : {16U, 20U, 23U}) {
+      CAPTURE(radius);
+      REQUIRE(!segment->plan(radius).scan);
+      REQUIRE(segment->plan(radius).radius[0] >= 0);
+      for (const unsigned threads : {1U, 2U}) {
+        const Results results = search(state_of(segment), queries.bytes().data(), queries.size(),
+                                       {radius, 0, threads, {}});
+        CHECK(difference(results, rankings, radius) == "");
+      }
+    }
+  }
+}
+
 TEST_CASE("one query among many heavy buckets") {
   Random random(7);
   for (const unsigned bits : {64U, 256U}) {
