@@ -6,6 +6,7 @@
 //     mask as an integer, the one bit of lane k at k * kBitStride); Words also store and add. Lanes
 //     hold small counts: min and at_most may be signed.
 //   transpose<W, N>(rows, words)    words 0..N-1 of Words::kLanes rows of W words each
+//   distances<W>(rows, query)       of Words::kLanes rows; only where it beats transpose and count
 //   popcount(x)                     of one 64-bit word
 //
 // The type must have internal linkage. Then so has everything instantiated for it, and the linker

@@ -75,6 +75,26 @@ struct Avx512 {
     }
   }
 
+  // Four vectors of two rows each. Their counts, 64 at most a word, are laid side by side in 16
+  // bits each, so that two additions sum the words of all eight rows.
+  template <unsigned W>
+    requires(W == 4)
+  static __m512i distances(const uint64_t* rows, const uint64_t* query) {
+    const __m512i code =
+        _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(query)));
+    const auto count = [&](unsigned pair) {
+      return _mm512_popcnt_epi64(_mm512_xor_si512(Words::load(rows + 8 * pair), code));
+    };
+    const __m512i low = _mm512_or_si512(count(0), _mm512_slli_epi64(count(1), 16));
+    const __m512i high = _mm512_or_si512(count(2), _mm512_slli_epi64(count(3), 16));
+    __m512i sum = _mm512_or_si512(low, _mm512_slli_epi64(high, 32));
+    sum = _mm512_add_epi64(sum, _mm512_permutex_epi64(sum, _MM_SHUFFLE(2, 3, 0, 1)));
+    sum = _mm512_add_epi64(sum, _mm512_permutex_epi64(sum, _MM_SHUFFLE(1, 0, 3, 2)));
+    // Row 2k is number k of the first half, row 2k + 1 that of the second.
+    const __m512i place = _mm512_setr_epi64(0, 16, 1, 17, 2, 18, 3, 19);
+    return _mm512_maskz_permutexvar_epi16(0x11111111, place, sum);
+  }
+
   // Word w of eight rows of four words, two in each of a, b, c, d.
   static __m512i gather_word(__m512i a, __m512i b, __m512i c, __m512i d, int w) {
     const __m512i rows = _mm512_setr_epi64(w, w + 4, w + 8, w + 12, w, w + 4, w + 8, w + 12);

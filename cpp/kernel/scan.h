@@ -37,6 +37,15 @@ struct Scan {
     void load(size_t group, V* words) const {
       Isa::template transpose<W, N>(rows + group * kGroup * W, words);
     }
+
+    V distances(size_t group, const uint64_t* query) const {
+      const uint64_t* const first = rows + group * kGroup * W;
+      if constexpr (requires { Isa::template distances<W>(first, query); }) {
+        return Isa::template distances<W>(first, query);
+      } else {
+        return sum_of_counts(*this, group, query);
+      }
+    }
   };
 
   // The same from planes: word w of row i is planes[w * kTileRows + i].
@@ -49,7 +58,22 @@ struct Scan {
         words[w] = Words::load(planes + w * kTileRows + group * kGroup);
       }
     }
+
+    V distances(size_t group, const uint64_t* query) const {
+      return sum_of_counts(*this, group, query);
+    }
   };
+
+  template <class Source>
+  static V sum_of_counts(const Source& source, size_t group, const uint64_t* query) {
+    V words[W];
+    source.template load<W>(group, words);
+    V sum = Words::count(Words::differ(words[0], Words::splat(query[0])));
+    for (unsigned w = 1; w < W; ++w) {
+      sum = Words::add(sum, Words::count(Words::differ(words[w], Words::splat(query[w]))));
+    }
+    return sum;
+  }
 
   struct Query {
     const uint64_t* code;
@@ -61,12 +85,7 @@ struct Scan {
   template <class Source>
   static Hit* report_group(const Source& source, size_t group, size_t lanes, const Query& query,
                            uint32_t first_row, Hit* out) {
-    V words[W];
-    source.template load<W>(group, words);
-    V sum = Words::count(Words::differ(words[0], Words::splat(query.code[0])));
-    for (unsigned w = 1; w < W; ++w) {
-      sum = Words::add(sum, Words::count(Words::differ(words[w], Words::splat(query.code[w]))));
-    }
+    const V sum = source.distances(group, query.code);
     const auto within = Words::at_most(sum, query.limit);
     if (!Words::any(within)) return out;
     uint64_t distance[kGroup];
