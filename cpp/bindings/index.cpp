@@ -1,5 +1,9 @@
 #include "search/index.h"
 
+#include <algorithm>
+#include <functional>
+#include <utility>
+
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "index/code.h"
@@ -10,41 +14,91 @@ namespace {
 // Fewer queries are over before anyone could press a key.
 constexpr size_t kQuick = 64;
 
-SearchOptions options_of(const Index& index, size_t count, int max_distance, uint64_t limit,
+SearchOptions options_of(const State& state, size_t count, int max_distance, uint64_t limit,
                          unsigned threads, const py::object& progress) {
-  if (max_distance < 0 || max_distance > static_cast<int>(index.bits())) {
-    throw InvalidArgument("max_distance must be 0 to " + std::to_string(index.bits()));
+  if (max_distance < 0 || max_distance > static_cast<int>(state.bits)) {
+    throw InvalidArgument("max_distance must be 0 to " + std::to_string(state.bits));
   }
   SearchOptions options{static_cast<uint32_t>(max_distance), limit, threads, {}};
   if (count > kQuick || !progress.is_none()) options.progress = progress_of<size_t>(progress);
   return options;
 }
 
-py::object search_index(const Index& index, const ByteArray& codes, int max_distance,
-                        uint64_t limit, unsigned threads, const py::object& progress) {
-  const auto rows = code_rows(codes, index.bits());
+// What limits_from[i] allows from id limits_from[i] on; see IdLimits.
+struct LimitArrays {
+  IdArray from;
+  DistanceArray most;
+
+  IdLimits spans() const {
+    const uint64_t* end = from.data() + from.size();
+    if (from.size() != most.size() ||
+        std::adjacent_find(from.data(), end, std::greater_equal<>()) != end) {
+      throw InvalidArgument("limits need ascending ids and one distance each");
+    }
+    const auto count = static_cast<size_t>(from.size());
+    return {{from.data(), count}, {most.data(), count}};
+  }
+};
+
+py::object search_state(const StatePtr& state, const ByteArray& codes, int max_distance,
+                        uint64_t limit, unsigned threads, const py::object& progress,
+                        const std::optional<LimitArrays>& limits) {
+  const auto rows = code_rows(codes, state->bits);
   const auto count = static_cast<size_t>(codes.shape(0));
-  const auto options = options_of(index, count, max_distance, limit, threads, progress);
+  auto options = options_of(*state, count, max_distance, limit, threads, progress);
+  if (limits) options.limits = limits->spans();
   Results results;
   {
     const py::gil_scoped_release unlocked;
-    results = search(*index.state(), rows.data(), count, options);
+    results = search(*state, rows.data(), count, options);
   }
   return wrap(std::move(results));
+}
+
+py::object search_index(const Index& index, const ByteArray& codes, int max_distance,
+                        uint64_t limit, unsigned threads, const py::object& progress) {
+  return search_state(index.state(), codes, max_distance, limit, threads, progress, std::nullopt);
 }
 
 py::object nearest_in_index(const Index& index, const ByteArray& codes, uint64_t k,
                             int max_distance, unsigned threads, const py::object& progress) {
   if (k == 0) throw InvalidArgument("k must be 1 or more");
+  const StatePtr state = index.state();
   const auto rows = code_rows(codes, index.bits());
   const auto count = static_cast<size_t>(codes.shape(0));
-  const auto options = options_of(index, count, max_distance, 0, threads, progress);
+  const auto options = options_of(*state, count, max_distance, 0, threads, progress);
   Results results;
   {
     const py::gil_scoped_release unlocked;
-    results = nearest(*index.state(), rows.data(), count, k, options);
+    results = nearest(*state, rows.data(), count, k, options);
   }
   return wrap(std::move(results));
+}
+
+// One state of an index, whatever becomes of the index.
+struct Snapshot {
+  StatePtr state;
+};
+
+// A segment file that is open: indexes that are made of it share it.
+struct OpenSegment {
+  std::shared_ptr<const Segment> segment;
+};
+
+std::unique_ptr<Index> index_of(const std::vector<OpenSegment*>& opened, unsigned bits,
+                                int max_distance, const std::string& hash_type) {
+  std::vector<std::shared_ptr<const Segment>> segments;
+  for (const OpenSegment* one : opened) segments.push_back(one->segment);
+  const py::gil_scoped_release unlocked;
+  return Index::of(segments, bits, max_distance, hash_type);
+}
+
+void change(Index& index, const ByteArray& codes, const IdArray& ids, const IdArray& removed,
+            unsigned threads) {
+  const auto rows = code_rows(codes, index.bits());
+  if (ids.size() != codes.shape(0)) throw InvalidArgument("give one id a code");
+  const py::gil_scoped_release unlocked;
+  index.change(rows, id_span(ids), id_span(removed), threads);
 }
 
 IdArray add(Index& index, const ByteArray& codes, const std::optional<IdArray>& ids,
@@ -105,7 +159,11 @@ void bind_index(py::module_& module) {
   py::class_<Index>(module, "Index")
       .def(py::init<unsigned, int, std::string>(), "bits"_a, "max_distance"_a, "hash_type"_a)
       .def_static("open", &Index::open, "path"_a, "memory"_a, Unlocked())
-      .def("save", &Index::save, "path"_a, Unlocked())
+      .def_static("of", &index_of, "segments"_a, "bits"_a, "max_distance"_a, "hash_type"_a)
+      .def("save", &Index::save, "path"_a, "threads"_a, Unlocked())
+      .def("snapshot", [](const Index& index) { return Snapshot{index.state()}; })
+      .def("change", &change, py::arg("codes").noconvert(), py::arg("ids").noconvert(),
+           py::arg("removed").noconvert(), "threads"_a)
       .def("add", &add, py::arg("codes").noconvert(), py::arg("ids").noconvert().none(true),
            "threads"_a)
       .def("search", &search_index, py::arg("codes").noconvert(), "max_distance"_a, "limit"_a,
@@ -138,6 +196,40 @@ void bind_index(py::module_& module) {
       .def_property_readonly("hash_type", &Index::hash_type)
       .def_property_readonly("max_distance", &Index::max_distance)
       .def_property_readonly("size_bytes", &Index::size_bytes);
+
+  py::class_<Snapshot>(module, "Snapshot")
+      .def(
+          "search",
+          [](const Snapshot& snapshot, const ByteArray& codes, int max_distance, uint64_t limit,
+             unsigned threads, const py::object& progress, const std::optional<IdArray>& from,
+             const std::optional<DistanceArray>& most) {
+            std::optional<LimitArrays> limits;
+            if (from && most) limits = {*from, *most};
+            return search_state(snapshot.state, codes, max_distance, limit, threads, progress,
+                                limits);
+          },
+          py::arg("codes").noconvert(), "max_distance"_a, "limit"_a, "threads"_a, "progress"_a,
+          py::arg("limits_from").noconvert().none(true), py::arg("limits").noconvert().none(true))
+      .def("__len__", [](const Snapshot& snapshot) { return snapshot.state->live(); });
+
+  py::class_<OpenSegment>(module, "Segment")
+      .def_static(
+          "open",
+          [](const std::string& path, bool memory) {
+            return OpenSegment{Segment::open(path, memory)};
+          },
+          "path"_a, "memory"_a, Unlocked())
+      .def("__len__", [](const OpenSegment& opened) { return opened.segment->entries(); })
+      .def_property_readonly(
+          "id_range",
+          [](const OpenSegment& opened) -> std::optional<std::pair<uint64_t, uint64_t>> {
+            if (opened.segment->entries() == 0) return std::nullopt;
+            return opened.segment->id_range();
+          })
+      .def_property_readonly("bits",
+                             [](const OpenSegment& opened) { return opened.segment->bits(); })
+      .def_property_readonly(
+          "size_bytes", [](const OpenSegment& opened) { return opened.segment->image().size(); });
 }
 
 }  // namespace hashmatch::bindings

@@ -16,6 +16,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/memory.h"
@@ -102,6 +103,10 @@ class Segment {
   uint32_t row_of(uint32_t entry) const;
   uint64_t id(uint32_t entry) const { return header_->id_base + ids_[entry]; }
 
+  // The least and the largest id; only of a segment with entries.
+  std::pair<uint64_t, uint64_t> id_range() const {
+    return {id(entry_by_id_rank(0)), id(entry_by_id_rank(entries() - 1))};
+  }
   // The entry at a place in the order of ids, and the entry of an id.
   uint32_t entry_by_id_rank(uint32_t rank) const;
   std::optional<uint32_t> find(uint64_t id) const;

@@ -129,7 +129,7 @@ void Index::compact(unsigned threads) {
 
 // Called with change_mutex_ held, after a change. That has been made, whatever becomes of this.
 void Index::fold_in_background() noexcept {
-  if (!fold_is_due(*state())) return;
+  if (!folds_ || !fold_is_due(*state())) return;
   if (background_process_ != getpid()) {  // the first fold, or a forked child's
     if (background_.joinable()) background_.detach();
     background_process_ = getpid();

@@ -36,8 +36,7 @@ std::optional<uint64_t> first_held(const SegmentPart& part, std::span<const uint
   const Segment& segment = *part.segment;
   const uint32_t count = segment.entries();
   if (count == 0) return std::nullopt;
-  const uint64_t least = segment.id(segment.entry_by_id_rank(0));
-  const uint64_t largest = segment.id(segment.entry_by_id_rank(count - 1));
+  const auto [least, largest] = segment.id_range();
   const auto from = std::ranges::lower_bound(ids, least);
   const auto to = std::ranges::upper_bound(ids, largest);
   const bool few = static_cast<uint64_t>(to - from) < count / 32;
@@ -86,15 +85,42 @@ std::unique_ptr<Index> Index::open(const std::string& path, bool memory) {
   if (segment->entries() > 0) {
     auto next = index->successor();
     next->segments.push_back({segment, nullptr});
-    index->note_id(segment->id(segment->entry_by_id_rank(segment->entries() - 1)));
+    index->note_id(segment->id_range().second);
     index->publish(std::move(next));
   }
   return index;
 }
 
-void Index::save(const std::string& path) const {
+std::unique_ptr<Index> Index::of(std::span<const std::shared_ptr<const Segment>> segments,
+                                 unsigned bits, int max_distance, std::string hash_type) {
+  auto index = std::make_unique<Index>(bits, max_distance, std::move(hash_type));
+  index->folds_ = false;
+  auto next = index->successor();
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+  for (const auto& segment : segments) {
+    if (segment->bits() != bits) {
+      throw InvalidArgument("a segment of " + std::to_string(segment->bits()) +
+                            "-bit codes in an index of " + std::to_string(bits) + " bits");
+    }
+    if (segment->entries() == 0) continue;
+    ranges.push_back(segment->id_range());
+    index->note_id(ranges.back().second);
+    next->segments.push_back({segment, nullptr});
+  }
+  std::ranges::sort(ranges);
+  for (size_t i = 1; i < ranges.size(); ++i) {
+    if (ranges[i].first <= ranges[i - 1].second) {
+      throw InvalidArgument("two segments may both hold id " + std::to_string(ranges[i].first));
+    }
+  }
+  index->publish(std::move(next));
+  return index;
+}
+
+void Index::save(const std::string& path, unsigned threads) const {
   const StatePtr now = state();
-  const auto segment = now->is_one_clean_segment() ? now->segments[0].segment : build(*now, 0);
+  const auto segment =
+      now->is_one_clean_segment() ? now->segments[0].segment : build(*now, threads);
   publish_file(path, segment->image());
 }
 
@@ -135,9 +161,7 @@ void Index::require_new(std::span<const uint64_t> ids) const {
 }
 
 void Index::add(std::span<const std::byte> codes, std::span<const uint64_t> ids, unsigned threads) {
-  const std::scoped_lock lock(change_mutex_);
-  require_new(ids);
-  add_locked(codes, ids, threads);
+  change(codes, ids, {}, threads);
 }
 
 uint64_t Index::add(std::span<const std::byte> codes, unsigned threads) {
@@ -149,23 +173,39 @@ uint64_t Index::add(std::span<const std::byte> codes, unsigned threads) {
   }
   std::vector<uint64_t> ids(count);
   std::iota(ids.begin(), ids.end(), first);
-  add_locked(codes, ids, threads);
+  change_locked(codes, ids, {}, threads);
   return first;
 }
 
-void Index::add_locked(std::span<const std::byte> codes, std::span<const uint64_t> ids,
-                       unsigned threads) {
-  if (ids.empty()) return;
-  if (ids.size() >= kBuildAt) {
-    auto folded =
-        Segment::from_image(build_image({bits_, max_distance_, hash_type_, codes, ids, threads}));
-    auto next = successor();
-    next->segments.push_back({std::move(folded), nullptr});
-    publish(std::move(next));
-  } else {
-    append_rows(codes, ids);
+void Index::remove(std::span<const uint64_t> ids) { change({}, {}, ids, 1); }
+
+void Index::change(std::span<const std::byte> codes, std::span<const uint64_t> ids,
+                   std::span<const uint64_t> removed, unsigned threads) {
+  const std::scoped_lock lock(change_mutex_);
+  require_new(ids);
+  change_locked(codes, ids, removed, threads);
+}
+
+void Index::change_locked(std::span<const std::byte> codes, std::span<const uint64_t> ids,
+                          std::span<const uint64_t> removed, unsigned threads) {
+  if (ids.empty() && removed.empty()) return;
+  auto next = successor();
+  bury(*next, removed);
+  const bool built = ids.size() >= kBuildAt;
+  if (built) {
+    next->segments.push_back(
+        {Segment::from_image(build_image({bits_, max_distance_, hash_type_, codes, ids, threads})),
+         nullptr});
+  } else if (!ids.empty()) {
+    append_rows(*next, codes, ids);
   }
-  note_id(*std::ranges::max_element(ids));
+  {
+    const std::scoped_lock lock(recent_mutex_);
+    if (!built && !ids.empty()) note_recent(next->chunks.back(), ids);
+    for (const uint64_t id : removed) recent_.erase(id);
+    publish(std::move(next));
+  }
+  if (!ids.empty()) note_id(*std::ranges::max_element(ids));
   fold_in_background();
 }
 
@@ -187,22 +227,24 @@ ChunkPart& Index::writable_chunk(State& state, size_t rows) const {
   return state.chunks.back();
 }
 
-void Index::append_rows(std::span<const std::byte> codes, std::span<const uint64_t> ids) {
-  auto next = successor();
-  ChunkPart& part = writable_chunk(*next, ids.size());
+void Index::append_rows(State& state, std::span<const std::byte> codes,
+                        std::span<const uint64_t> ids) const {
+  ChunkPart& part = writable_chunk(state, ids.size());
   Chunk& chunk = *part.chunk;
   widen(codes.data(), ids.size(), bits_, chunk.codes.data() + size_t{part.rows} * words_of(bits_));
   std::ranges::copy(ids, chunk.ids.data() + part.rows);
-  const std::scoped_lock lock(recent_mutex_);
-  uint32_t row = part.rows;
+  part.rows += static_cast<uint32_t>(ids.size());
+}
+
+// The ids are those of the part's last rows.
+void Index::note_recent(const ChunkPart& part, std::span<const uint64_t> ids) {
+  auto row = part.rows - static_cast<uint32_t>(ids.size());
   try {
-    for (const uint64_t id : ids) recent_[id] = {&chunk, row++};
+    for (const uint64_t id : ids) recent_[id] = {part.chunk.get(), row++};
   } catch (...) {  // out of memory: none of them is held
     for (const uint64_t id : ids) recent_.erase(id);
     throw;
   }
-  part.rows = row;
-  publish(std::move(next));
 }
 
 std::optional<Index::Place> Index::find(const State& state, uint64_t id) const {
@@ -224,17 +266,16 @@ Index::Place Index::find_or_throw(const State& state, uint64_t id) const {
   throw NotFound("id " + std::to_string(id) + " is not in the index");
 }
 
-void Index::remove(std::span<const uint64_t> ids) {
-  const std::scoped_lock lock(change_mutex_);
-  auto next = successor();
-  std::vector<std::vector<uint32_t>> from_segments(next->segments.size());
-  std::vector<std::vector<uint32_t>> from_chunks(next->chunks.size());
+void Index::bury(State& state, std::span<const uint64_t> ids) const {
+  std::vector<std::vector<uint32_t>> from_segments(state.segments.size());
+  std::vector<std::vector<uint32_t>> from_chunks(state.chunks.size());
   for (const uint64_t id : ids) {
-    const Place place = find_or_throw(*next, id);
+    const Place place = find_or_throw(state, id);
     (place.in_chunk ? from_chunks : from_segments)[place.part].push_back(place.number);
   }
   static const Tombstones none;
-  const auto bury = [](std::vector<uint32_t>& numbers, std::shared_ptr<const Tombstones>& removed) {
+  const auto remove = [](std::vector<uint32_t>& numbers,
+                         std::shared_ptr<const Tombstones>& removed) {
     if (numbers.empty()) return;
     std::ranges::sort(numbers);
     if (std::ranges::adjacent_find(numbers) != numbers.end()) {
@@ -243,14 +284,11 @@ void Index::remove(std::span<const uint64_t> ids) {
     removed = (removed == nullptr ? none : *removed).with(numbers);
   };
   for (size_t part = 0; part < from_segments.size(); ++part) {
-    bury(from_segments[part], next->segments[part].removed);
+    remove(from_segments[part], state.segments[part].removed);
   }
   for (size_t part = 0; part < from_chunks.size(); ++part) {
-    bury(from_chunks[part], next->chunks[part].removed);
+    remove(from_chunks[part], state.chunks[part].removed);
   }
-  const std::scoped_lock recent_lock(recent_mutex_);
-  for (const uint64_t id : ids) recent_.erase(id);
-  publish(std::move(next));
 }
 
 bool Index::contains(uint64_t id) const {

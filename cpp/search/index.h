@@ -35,8 +35,14 @@ class Index {
 
   static std::unique_ptr<Index> open(const std::string& path, bool memory);
 
+  // An index of segments that are there already, which it never folds by itself: whoever made the
+  // segments decides when they become one. Throws InvalidArgument if their widths differ from
+  // `bits`, or if the ranges of their ids overlap.
+  static std::unique_ptr<Index> of(std::span<const std::shared_ptr<const Segment>> segments,
+                                   unsigned bits, int max_distance, std::string hash_type);
+
   // Writes one segment file that holds what the index holds now. Changes nothing here.
-  void save(const std::string& path) const;
+  void save(const std::string& path, unsigned threads = 0) const;
 
   // Rows of bits / 8 bytes, each under its id. Throws InvalidArgument on a repeated id; nothing is
   // added then.
@@ -47,6 +53,11 @@ class Index {
 
   // Throws NotFound on an id that is not held or is given twice; nothing is removed then.
   void remove(std::span<const uint64_t> ids);
+
+  // Adds and removes in one step, of which a search sees all or nothing. What is removed must be
+  // held before. Throws as add and remove do; nothing is changed then.
+  void change(std::span<const std::byte> codes, std::span<const uint64_t> ids,
+              std::span<const uint64_t> removed, unsigned threads);
 
   // Folds everything into one segment. Searches and changes go on meanwhile.
   void compact(unsigned threads);
@@ -77,10 +88,13 @@ class Index {
   std::optional<Place> find(const State& state, uint64_t id) const;
   Place find_or_throw(const State& state, uint64_t id) const;
   void require_new(std::span<const uint64_t> ids) const;
-  void add_locked(std::span<const std::byte> codes, std::span<const uint64_t> ids,
-                  unsigned threads);
+  void change_locked(std::span<const std::byte> codes, std::span<const uint64_t> ids,
+                     std::span<const uint64_t> removed, unsigned threads);
   void note_id(uint64_t id);
-  void append_rows(std::span<const std::byte> codes, std::span<const uint64_t> ids);
+  void bury(State& state, std::span<const uint64_t> ids) const;
+  void append_rows(State& state, std::span<const std::byte> codes,
+                   std::span<const uint64_t> ids) const;
+  void note_recent(const ChunkPart& part, std::span<const uint64_t> ids);
   ChunkPart& writable_chunk(State& state, size_t rows) const;
 
   StatePtr close_chunks();
@@ -105,6 +119,7 @@ class Index {
   Recent recent_;         // rows of chunks by id
   uint64_t next_id_ = 0;  // exceeds every id ever held, unless they are used up
   bool ids_used_up_ = false;
+  bool folds_ = true;     // by itself
   bool folding_ = false;  // background_ will look for more to fold before it ends
   pid_t background_process_ = 0;
   std::jthread background_;

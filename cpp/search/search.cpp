@@ -24,19 +24,25 @@ constexpr size_t kMatchesAtOnce = size_t{1} << 18;
 // Fewer queries than this are searched one after the other on the caller's thread.
 constexpr size_t kFewQueries = 8;
 
-void add_segment_hits(const SegmentPart& part, std::span<const Hit> hits, std::vector<Found>& out) {
+void add_segment_hits(const SegmentPart& part, std::span<const Hit> hits, const IdLimits& limits,
+                      std::vector<Found>& out) {
   const Segment& segment = *part.segment;
   for (const Hit& hit : hits) {
     const auto [first, last] = segment.entries_of(hit.row);
     for (uint32_t entry = first; entry < last; ++entry) {
-      if (part.holds(entry)) out.push_back({segment.id(entry), hit.query, hit.distance});
+      if (!part.holds(entry)) continue;
+      const uint64_t id = segment.id(entry);
+      if (limits.pass(id, hit.distance)) out.push_back({id, hit.query, hit.distance});
     }
   }
 }
 
-void add_chunk_hits(const ChunkPart& part, std::span<const Hit> hits, std::vector<Found>& out) {
+void add_chunk_hits(const ChunkPart& part, std::span<const Hit> hits, const IdLimits& limits,
+                    std::vector<Found>& out) {
   for (const Hit& hit : hits) {
-    if (part.holds(hit.row)) out.push_back({part.chunk->ids[hit.row], hit.query, hit.distance});
+    if (!part.holds(hit.row)) continue;
+    const uint64_t id = part.chunk->ids[hit.row];
+    if (limits.pass(id, hit.distance)) out.push_back({id, hit.query, hit.distance});
   }
 }
 
@@ -54,20 +60,21 @@ Workspace& workspace() {
 }
 
 // Everything within max_distance of one query, unsorted, in space.found.
-void find_one(const State& state, const uint64_t* query, uint32_t max_distance, Workspace& space) {
+void find_one(const State& state, const uint64_t* query, uint32_t max_distance,
+              const IdLimits& limits, Workspace& space) {
   space.found.clear();
   for (const SegmentPart& part : state.segments) {
     space.hits.clear();
     const Segment& segment = *part.segment;
     const OrderedCodes ordered(segment.order(), query, 1, words_of(state.bits));
     search_one(segment, ordered.data(), 0, max_distance, space.scratch, space.hits);
-    add_segment_hits(part, space.hits, space.found);
+    add_segment_hits(part, space.hits, limits, space.found);
   }
   for (const ChunkPart& part : state.chunks) {
     space.hits.clear();
     scan_rows(query, 1, 0, part.chunk->codes.data(), part.rows, 0, words_of(state.bits),
               max_distance, space.scratch, space.hits);
-    add_chunk_hits(part, space.hits, space.found);
+    add_chunk_hits(part, space.hits, limits, space.found);
   }
 }
 
@@ -83,7 +90,7 @@ struct BlockSpace {
 
 // Everything within max_distance of each of many queries, unsorted, in space.found.
 void find_many(const State& state, const uint64_t* queries, size_t count, uint32_t max_distance,
-               BlockSpace& space) {
+               const IdLimits& limits, BlockSpace& space) {
   auto& [hits, found, starts, next, grouped] = space;
   const auto threads = static_cast<unsigned>(hits.size());
   const unsigned words = words_of(state.bits);
@@ -91,7 +98,7 @@ void find_many(const State& state, const uint64_t* queries, size_t count, uint32
     const OrderedCodes ordered(part.segment->order(), queries, count, words);
     search_many(*part.segment, ordered.data(), count, max_distance, hits);
     parallel_for(threads, threads, [&](size_t worker, unsigned) {
-      add_segment_hits(part, hits[worker], found[worker]);
+      add_segment_hits(part, hits[worker], limits, found[worker]);
       hits[worker].clear();
     });
   }
@@ -103,7 +110,7 @@ void find_many(const State& state, const uint64_t* queries, size_t count, uint32
       scan_rows(queries + first * words, last - first, static_cast<uint32_t>(first),
                 part.chunk->codes.data(), part.rows, 0, words, max_distance, workspace().scratch,
                 hits[worker]);
-      add_chunk_hits(part, hits[worker], found[worker]);
+      add_chunk_hits(part, hits[worker], limits, found[worker]);
       hits[worker].clear();
     });
   }
@@ -213,11 +220,11 @@ void scan_nearest(const State& state, const uint64_t* query, uint64_t k, uint32_
   for (const SegmentPart& part : state.segments) {
     const OrderedCodes ordered(part.segment->order(), query, 1, words);
     scan(ordered.data(), part.segment->codes(), part.segment->rows(),
-         [&] { add_segment_hits(part, space.hits, space.found); });
+         [&] { add_segment_hits(part, space.hits, {}, space.found); });
   }
   for (const ChunkPart& part : state.chunks) {
     scan(query, part.chunk->codes.data(), part.rows,
-         [&] { add_chunk_hits(part, space.hits, space.found); });
+         [&] { add_chunk_hits(part, space.hits, {}, space.found); });
   }
 }
 
@@ -236,7 +243,7 @@ void nearest_one(const State& state, const uint64_t* query, uint64_t k, uint32_t
       scan_nearest(state, query, k, max_distance, space);
       break;
     }
-    find_one(state, query, distance, space);
+    find_one(state, query, distance, {}, space);
     if (distance == max_distance || space.found.size() >= k) break;
   }
   keep_nearest(space.found, k, max_distance);
@@ -264,13 +271,14 @@ Results search(const State& state, const std::byte* queries, size_t count,
     const Codes rows(queries + first * row_bytes, block, state.bits);
     if (count > kFewQueries) {
       if (!many) many.emplace(resolve_threads(options.threads));
-      find_many(state, rows.data(), block, options.max_distance, *many);
+      find_many(state, rows.data(), block, options.max_distance, options.limits, *many);
       const size_t found = gather(*many, block, options.limit, results);
       return std::clamp(kMatchesAtOnce * block / (found + 1), kFewQueries, kBlock);
     }
     Workspace& space = workspace();
     for (size_t i = 0; i < block; ++i) {
-      find_one(state, rows.data() + i * words_of(state.bits), options.max_distance, space);
+      find_one(state, rows.data() + i * words_of(state.bits), options.max_distance, options.limits,
+               space);
       sort_found(space.found, space.spare);
       append(space.found, options.limit, results);
     }

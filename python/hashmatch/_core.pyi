@@ -30,7 +30,27 @@ class Index:
 
     @staticmethod
     def open(path: bytes | str, memory: bool) -> Index: ...
-    def save(self, path: bytes | str) -> None: ...
+    @staticmethod
+    def of(
+        segments: Sequence[Segment], bits: int, max_distance: int, hash_type: str
+    ) -> Index:
+        """An index of segments that are there already, which never folds by itself. ValueError
+        if their widths differ from `bits` or their ranges of ids overlap."""
+
+    def save(self, path: bytes | str, threads: int) -> None: ...
+    def snapshot(self) -> Snapshot:
+        """The state it has now, for searches that go on seeing that one."""
+
+    def change(
+        self,
+        codes: NDArray[np.uint8],
+        ids: NDArray[np.uint64],
+        removed: NDArray[np.uint64],
+        threads: int,
+    ) -> None:
+        """Add and remove in one step, of which a search sees all or nothing. ValueError or KeyError
+        as `add` and `remove` raise them: nothing is changed."""
+
     def add(
         self, codes: NDArray[np.uint8], ids: NDArray[np.uint64] | None, threads: int
     ) -> NDArray[np.uint64]:
@@ -73,6 +93,42 @@ class Index:
     def hash_type(self) -> str: ...
     @property
     def max_distance(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+@final
+class Snapshot:
+    """One state of an index."""
+
+    def search(
+        self,
+        codes: NDArray[np.uint8],
+        max_distance: int,
+        limit: int,
+        threads: int,
+        progress: Callable[[int, int], object] | None,
+        limits_from: NDArray[np.uint64] | None,
+        limits: NDArray[np.int16] | None,
+    ) -> Matches:
+        """As `Index.search`. With limits, ids in [limits_from[i], limits_from[i + 1]) match within
+        limits[i], or not at all where that is negative or they come before limits_from[0]; what
+        they leave out does not count for `limit`."""
+
+    def __len__(self) -> int: ...
+
+@final
+class Segment:
+    """A segment file that is open; indexes made of it share its memory."""
+
+    @staticmethod
+    def open(path: bytes | str, memory: bool) -> Segment: ...
+    def __len__(self) -> int: ...
+    @property
+    def id_range(self) -> tuple[int, int] | None:
+        """The least and the largest id; None if it holds none."""
+
+    @property
+    def bits(self) -> int: ...
     @property
     def size_bytes(self) -> int: ...
 

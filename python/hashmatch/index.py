@@ -171,7 +171,7 @@ class Index:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file. A file already there is replaced only by a whole one."""
-        self._engine.save(_file(path))
+        self._engine.save(_file(path), 0)
 
     def __len__(self) -> int:
         return len(self._engine)

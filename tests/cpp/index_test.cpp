@@ -286,4 +286,117 @@ TEST_CASE("removing everything leaves nothing") {
   CHECK(pair.index.add(uniform(128, 1, random).bytes(), 1) == 70'100);
 }
 
+TEST_CASE("a change adds and removes in one step") {
+  for (const unsigned bits : kWidths) {
+    Random random(bits + 1);
+    Pair pair(bits);
+    uint64_t next = 0;
+    for (int round = 0; round < 12; ++round) {
+      const size_t count = round == 7 ? size_t{1} << 16 : random() % 500;
+      const Rows rows = uniform(bits, count, random);
+      const auto ids = consecutive(count, next);
+      next += count;
+      std::vector<uint64_t> gone;
+      for (const auto& [id, code] : pair.held) {
+        if (random() % 3 == 0) gone.push_back(id);
+      }
+      pair.index.change(rows.bytes(), ids, gone, 2);
+      for (size_t i = 0; i < ids.size(); ++i) {
+        pair.held[ids[i]].assign(rows.row(i), rows.row(i) + bits / 8);
+      }
+      for (const uint64_t id : gone) pair.held.erase(id);
+      CHECK(pair.index.size() == pair.held.size());
+    }
+    pair.check(random);
+    const Rows one = uniform(bits, 1, random);
+    const uint64_t held = pair.held.begin()->first;
+    const auto before = pair.index.state();
+    CHECK_THROWS_AS(pair.index.change(one.bytes(), std::vector{next}, std::vector{next + 1}, 1),
+                    NotFound);
+    CHECK_THROWS_AS(pair.index.change(one.bytes(), std::vector{held}, std::vector{held}, 1),
+                    InvalidArgument);
+    CHECK(pair.index.state() == before);
+    pair.check(random);
+  }
+}
+
+TEST_CASE("an index of segments shares them, changes, and never folds by itself") {
+  for (const unsigned bits : kWidths) {
+    Random random(bits + 2);
+    const ScratchFolder folder;
+    Pair pair(bits);
+    std::vector<std::shared_ptr<const Segment>> segments;
+    for (uint64_t part = 0; part < 4; ++part) {
+      Pair own(bits);
+      const size_t count = part == 3 ? 0 : 3000 - 900 * part;
+      own.add(uniform(bits, count, random), consecutive(count, 10'000 * part));
+      const std::string path = folder / std::to_string(part);
+      own.index.save(path);
+      segments.push_back(Segment::open(path, false));
+      pair.held.merge(own.held);
+    }
+    const auto index = Index::of(segments, bits, 8, "t");
+    pair.check(*index, random);
+    const Rows more = uniform(bits, 20'000, random);
+    const auto ids = consecutive(more.size(), 50'000);
+    index->change(more.bytes(), ids, std::vector<uint64_t>{5, 10'005, 20'000}, 2);
+    for (const uint64_t id : {5, 10'005, 20'000}) pair.held.erase(id);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      pair.held[ids[i]].assign(more.row(i), more.row(i) + bits / 8);
+    }
+    pair.check(*index, random);
+    CHECK(index->state()->chunk_rows() == more.size());
+    CHECK(index->state()->segments[0].segment == segments[0]);
+    // Another one of the same segments is its own.
+    CHECK(Index::of(segments, bits, 8, "t")->contains(5));
+
+    segments.push_back(segments[1]);
+    CHECK_THROWS_AS(Index::of(segments, bits, 8, "t"), InvalidArgument);
+    segments.pop_back();
+    CHECK_THROWS_AS(Index::of(segments, bits == 64 ? 128 : 64, 8, "t"), InvalidArgument);
+  }
+}
+
+TEST_CASE("limits of ids hold before the limit of matches counts") {
+  Random random(77);
+  for (const unsigned bits : {64U, 256U}) {
+    Pair pair(bits);
+    const Rows rows = rows_of_kind(DataKind::kClusters, bits, 4000, random);
+    pair.add(rows, consecutive(rows.size()));
+    pair.index.compact(2);
+    const Rows late = rows_of_kind(DataKind::kClusters, bits, 500, random);
+    pair.add(late, consecutive(late.size(), 4000));
+    const std::vector<uint64_t> from = {100, 900, 901, 2000, 4100};
+    const std::vector<int16_t> most = {8, -1, 20, 3, 12};
+    const auto most_of = [&](uint64_t id) {
+      int allowed = -1;
+      for (size_t i = 0; i < from.size() && from[i] <= id; ++i) allowed = most[i];
+      return allowed;
+    };
+    Rows queries(bits);
+    for (size_t i = 0; i < 40; ++i) queries.append(i % 2 == 0 ? rows.row(i * 97) : late.row(i));
+    for (const uint64_t limit : {0, 3}) {
+      for (const size_t count : {size_t{1}, queries.size()}) {
+        const auto* bytes = queries.bytes().data();
+        const Results all = search(*pair.index.state(), bytes, count, {20, 0, 2, {}});
+        const Results found =
+            search(*pair.index.state(), bytes, count, {20, limit, 2, {}, {from, most}});
+        std::vector<uint64_t> expected;
+        for (size_t q = 0; q < count; ++q) {
+          size_t kept = 0;
+          for (auto i = static_cast<size_t>(all.offsets[q]);
+               i < static_cast<size_t>(all.offsets[q + 1]); ++i) {
+            if (all.distance[i] > most_of(all.id[i]) || (limit != 0 && kept == limit)) continue;
+            expected.push_back(all.id[i]);
+            ++kept;
+          }
+          CHECK(static_cast<size_t>(found.offsets[q + 1]) == expected.size());
+        }
+        CHECK(found.id == expected);
+        CHECK(!all.id.empty());
+      }
+    }
+  }
+}
+
 TEST_SUITE_END();
