@@ -179,7 +179,20 @@ void bind_index(py::module_& module) {
           },
           py::arg("ids").noconvert())
       .def("compact", &Index::compact, "threads"_a, Unlocked())
-      .def("contains", &Index::contains, "id"_a, Unlocked())
+      .def("contains", py::overload_cast<uint64_t>(&Index::contains, py::const_), "id"_a,
+           Unlocked())
+      .def(
+          "contains_each",
+          [](const Index& index, const IdArray& ids) {
+            std::vector<uint8_t> held;
+            {
+              const auto wanted = id_span(ids);
+              const py::gil_scoped_release unlocked;
+              held = index.contains(wanted);
+            }
+            return take(std::move(held));
+          },
+          py::arg("ids").noconvert())
       .def("codes", &codes_of, py::arg("ids").noconvert())
       .def("ids",
            [](const Index& index) {

@@ -82,7 +82,7 @@ struct Avx512 {
   static __m512i distances(const uint64_t* rows, const uint64_t* query) {
     const __m512i code =
         _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(query)));
-    const auto count = [&](unsigned pair) {
+    const auto count = [&](size_t pair) {
       return _mm512_popcnt_epi64(_mm512_xor_si512(Words::load(rows + 8 * pair), code));
     };
     const __m512i low = _mm512_or_si512(count(0), _mm512_slli_epi64(count(1), 16));

@@ -296,6 +296,15 @@ bool Index::contains(uint64_t id) const {
   return find(*state(), id).has_value();
 }
 
+std::vector<uint8_t> Index::contains(std::span<const uint64_t> ids) const {
+  const std::shared_lock lock(recent_mutex_);
+  const StatePtr now = state();
+  std::vector<uint8_t> held;
+  held.reserve(ids.size());
+  for (const uint64_t id : ids) held.push_back(find(*now, id).has_value() ? 1 : 0);
+  return held;
+}
+
 void Index::codes(std::span<const uint64_t> ids, std::byte* out) const {
   const std::shared_lock lock(recent_mutex_);
   const StatePtr now = state();

@@ -63,6 +63,8 @@ class Index {
   void compact(unsigned threads);
 
   bool contains(uint64_t id) const;
+  // Whether each id is held, one byte each.
+  std::vector<uint8_t> contains(std::span<const uint64_t> ids) const;
   // Copies the code of each id, bits / 8 bytes each. Throws NotFound.
   void codes(std::span<const uint64_t> ids, std::byte* out) const;
   std::vector<uint64_t> ids() const;  // ascending

@@ -79,6 +79,9 @@ class Index:
 
     def compact(self, threads: int) -> None: ...
     def contains(self, id: int) -> bool: ...
+    def contains_each(self, ids: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        """uint8[n]: 1 for each id that is held."""
+
     def codes(self, ids: NDArray[np.uint64]) -> NDArray[np.uint8]: ...
     def ids(self) -> NDArray[np.uint64]:
         """Every id held, ascending."""
