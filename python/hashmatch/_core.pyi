@@ -31,9 +31,7 @@ class Index:
     @staticmethod
     def open(path: bytes | str, memory: bool) -> Index: ...
     @staticmethod
-    def of(
-        segments: Sequence[Segment], bits: int, max_distance: int, hash_type: str
-    ) -> Index:
+    def of(segments: Sequence[Segment], bits: int, max_distance: int, hash_type: str) -> Index:
         """An index of segments that are there already, which never folds by itself. ValueError
         if their widths differ from `bits` or their ranges of ids overlap."""
 
