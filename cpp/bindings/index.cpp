@@ -24,29 +24,24 @@ SearchOptions options_of(const State& state, size_t count, int max_distance, uin
   return options;
 }
 
-// What limits_from[i] allows from id limits_from[i] on; see IdLimits.
-struct LimitArrays {
-  IdArray from;
-  DistanceArray most;
-
-  IdLimits spans() const {
-    const uint64_t* end = from.data() + from.size();
-    if (from.size() != most.size() ||
-        std::adjacent_find(from.data(), end, std::greater_equal<>()) != end) {
-      throw InvalidArgument("limits need ascending ids and one distance each");
-    }
-    const auto count = static_cast<size_t>(from.size());
-    return {{from.data(), count}, {most.data(), count}};
+// What limits[i] allows from id from[i] on; see IdLimits. The arrays must outlive it.
+IdLimits limits_of(const IdArray& from, const DistanceArray& limits) {
+  const uint64_t* end = from.data() + from.size();
+  if (from.size() != limits.size() ||
+      std::adjacent_find(from.data(), end, std::greater_equal<>()) != end) {
+    throw InvalidArgument("limits need ascending ids and one distance each");
   }
-};
+  const auto count = static_cast<size_t>(from.size());
+  return {{from.data(), count}, {limits.data(), count}};
+}
 
 py::object search_state(const StatePtr& state, const ByteArray& codes, int max_distance,
                         uint64_t limit, unsigned threads, const py::object& progress,
-                        const std::optional<LimitArrays>& limits) {
+                        const IdLimits& limits) {
   const auto rows = code_rows(codes, state->bits);
   const auto count = static_cast<size_t>(codes.shape(0));
   auto options = options_of(*state, count, max_distance, limit, threads, progress);
-  if (limits) options.limits = limits->spans();
+  options.limits = limits;
   Results results;
   {
     const py::gil_scoped_release unlocked;
@@ -57,7 +52,7 @@ py::object search_state(const StatePtr& state, const ByteArray& codes, int max_d
 
 py::object search_index(const Index& index, const ByteArray& codes, int max_distance,
                         uint64_t limit, unsigned threads, const py::object& progress) {
-  return search_state(index.state(), codes, max_distance, limit, threads, progress, std::nullopt);
+  return search_state(index.state(), codes, max_distance, limit, threads, progress, {});
 }
 
 py::object nearest_in_index(const Index& index, const ByteArray& codes, uint64_t k,
@@ -88,6 +83,7 @@ struct OpenSegment {
 std::unique_ptr<Index> index_of(const std::vector<OpenSegment*>& opened, unsigned bits,
                                 int max_distance, const std::string& hash_type) {
   std::vector<std::shared_ptr<const Segment>> segments;
+  segments.reserve(opened.size());
   for (const OpenSegment* one : opened) segments.push_back(one->segment);
   const py::gil_scoped_release unlocked;
   return Index::of(segments, bits, max_distance, hash_type);
@@ -216,10 +212,8 @@ void bind_index(py::module_& module) {
           [](const Snapshot& snapshot, const ByteArray& codes, int max_distance, uint64_t limit,
              unsigned threads, const py::object& progress, const std::optional<IdArray>& from,
              const std::optional<DistanceArray>& most) {
-            std::optional<LimitArrays> limits;
-            if (from && most) limits = {*from, *most};
             return search_state(snapshot.state, codes, max_distance, limit, threads, progress,
-                                limits);
+                                from && most ? limits_of(*from, *most) : IdLimits{});
           },
           py::arg("codes").noconvert(), "max_distance"_a, "limit"_a, "threads"_a, "progress"_a,
           py::arg("limits_from").noconvert().none(true), py::arg("limits").noconvert().none(true))
