@@ -19,7 +19,7 @@ def known_codes(bits: int, rows: int, dull: bool = False) -> NDArray[np.uint8]:
     codes = random_codes(rows, bits, 5)
     if dull:
         codes[: 99 * rows // 100] &= np.resize(
-            np.uint8([0b10110110, 0b01101101, 0b11011011]), bits // 8
+            np.array([0b10110110, 0b01101101, 0b11011011], np.uint8), bits // 8
         )
     codes[rows // 2 : rows // 2 + rows // 10] = codes[: rows // 10]
     for row in range(2 * rows // 3, rows):
