@@ -81,12 +81,13 @@ struct OpenSegment {
 };
 
 std::unique_ptr<Index> index_of(const std::vector<OpenSegment*>& opened, unsigned bits,
-                                int max_distance, const std::string& hash_type) {
+                                int max_distance, const std::string& hash_type,
+                                const Index* before) {
   std::vector<std::shared_ptr<const Segment>> segments;
   segments.reserve(opened.size());
   for (const OpenSegment* one : opened) segments.push_back(one->segment);
   const py::gil_scoped_release unlocked;
-  return Index::of(segments, bits, max_distance, hash_type);
+  return Index::of(segments, bits, max_distance, hash_type, before);
 }
 
 void change(Index& index, const ByteArray& codes, const IdArray& ids, const IdArray& removed,
@@ -155,7 +156,8 @@ void bind_index(py::module_& module) {
   py::class_<Index>(module, "Index")
       .def(py::init<unsigned, int, std::string>(), "bits"_a, "max_distance"_a, "hash_type"_a)
       .def_static("open", &Index::open, "path"_a, "memory"_a, Unlocked())
-      .def_static("of", &index_of, "segments"_a, "bits"_a, "max_distance"_a, "hash_type"_a)
+      .def_static("of", &index_of, "segments"_a, "bits"_a, "max_distance"_a, "hash_type"_a,
+                  py::arg("before").none(true))
       .def("save", &Index::save, "path"_a, "threads"_a, Unlocked())
       .def("snapshot", [](const Index& index) { return Snapshot{index.state()}; })
       .def("change", &change, py::arg("codes").noconvert(), py::arg("ids").noconvert(),

@@ -92,10 +92,12 @@ std::unique_ptr<Index> Index::open(const std::string& path, bool memory) {
 }
 
 std::unique_ptr<Index> Index::of(std::span<const std::shared_ptr<const Segment>> segments,
-                                 unsigned bits, int max_distance, std::string hash_type) {
+                                 unsigned bits, int max_distance, std::string hash_type,
+                                 const Index* before) {
   auto index = std::make_unique<Index>(bits, max_distance, std::move(hash_type));
   index->folds_ = false;
   auto next = index->successor();
+  const StatePtr then = before == nullptr ? std::make_shared<const State>() : before->state();
   std::vector<std::pair<uint64_t, uint64_t>> ranges;
   for (const auto& segment : segments) {
     if (segment->bits() != bits) {
@@ -105,7 +107,8 @@ std::unique_ptr<Index> Index::of(std::span<const std::shared_ptr<const Segment>>
     if (segment->entries() == 0) continue;
     ranges.push_back(segment->id_range());
     index->note_id(ranges.back().second);
-    next->segments.push_back({segment, nullptr});
+    const auto same = std::ranges::find(then->segments, segment, &SegmentPart::segment);
+    next->segments.push_back({segment, same == then->segments.end() ? nullptr : same->removed});
   }
   std::ranges::sort(ranges);
   for (size_t i = 1; i < ranges.size(); ++i) {

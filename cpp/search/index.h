@@ -36,10 +36,12 @@ class Index {
   static std::unique_ptr<Index> open(const std::string& path, bool memory);
 
   // An index of segments that are there already, which it never folds by itself: whoever made the
-  // segments decides when they become one. Throws InvalidArgument if their widths differ from
-  // `bits`, or if the ranges of their ids overlap.
+  // segments decides when they become one. What `before`, if given, has removed from one of them is
+  // removed here too. Throws InvalidArgument if their widths differ from `bits`, or if the ranges
+  // of their ids overlap.
   static std::unique_ptr<Index> of(std::span<const std::shared_ptr<const Segment>> segments,
-                                   unsigned bits, int max_distance, std::string hash_type);
+                                   unsigned bits, int max_distance, std::string hash_type,
+                                   const Index* before = nullptr);
 
   // Writes one segment file that holds what the index holds now. Changes nothing here.
   void save(const std::string& path, unsigned threads = 0) const;

@@ -31,9 +31,16 @@ class Index:
     @staticmethod
     def open(path: bytes | str, memory: bool) -> Index: ...
     @staticmethod
-    def of(segments: Sequence[Segment], bits: int, max_distance: int, hash_type: str) -> Index:
-        """An index of segments that are there already, which never folds by itself. ValueError
-        if their widths differ from `bits` or their ranges of ids overlap."""
+    def of(
+        segments: Sequence[Segment],
+        bits: int,
+        max_distance: int,
+        hash_type: str,
+        before: Index | None,
+    ) -> Index:
+        """An index of segments that are there already, which never folds by itself. What `before`
+        has removed from one of them is removed here too. ValueError if their widths differ from
+        `bits` or their ranges of ids overlap."""
 
     def save(self, path: bytes | str, threads: int) -> None: ...
     def snapshot(self) -> Snapshot:

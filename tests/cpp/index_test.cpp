@@ -347,8 +347,12 @@ TEST_CASE("an index of segments shares them, changes, and never folds by itself"
     pair.check(*index, random);
     CHECK(index->state()->chunk_rows() == more.size());
     CHECK(index->state()->segments[0].segment == segments[0]);
-    // Another one of the same segments is its own.
+    // Another one of the same segments is its own, or takes over what was removed.
     CHECK(Index::of(segments, bits, 8, "t")->contains(5));
+    const auto later = Index::of({&segments[0], 2}, bits, 8, "t", index.get());
+    CHECK(!later->contains(5));
+    CHECK(!later->contains(10'005));
+    CHECK(later->size() == segments[0]->entries() + segments[1]->entries() - 2);
 
     segments.push_back(segments[1]);
     CHECK_THROWS_AS(Index::of(segments, bits, 8, "t"), InvalidArgument);
