@@ -39,7 +39,12 @@ double query_ns(const Layout& layout, uint64_t n, unsigned r, std::span<const do
     const auto ball =
         static_cast<double>(cost::ball_size(layout.bands[band].width, plan->radius[band]));
     const double postings = ball * std::ldexp(static_cast<double>(n) * density[band], -width);
-    cost += postings * cost::candidate_ns(n, layout, pass_chance(layout, band, plan->radius));
+    // The denser the next band is, the likelier a posting is near there.
+    PassChance pass = pass_chance(layout, band, plan->radius);
+    const double next_density = density[band + 1 == layout.band_count() ? 0 : band + 1];
+    pass.near = std::min(1.0, pass.near * next_density);
+    pass.far = std::min(1.0, pass.far * next_density);
+    cost += postings * cost::candidate_ns(n, layout, pass);
   }
   return cost;
 }
@@ -71,7 +76,8 @@ Candidate cheapest_bands(const Layout& uncut, unsigned covered, uint64_t n, unsi
   Candidate best{{uncut.bits, 0, {}}, cost::scan_ns(n, uncut.bits)};
   for (const unsigned sketch : {16U, 32U}) {
     for (unsigned count = 3; count <= kernel::kMaxBands; ++count) {
-      if (covered / count < 8 || (covered + count - 1) / count > 24) continue;
+      const unsigned widest = (covered + count - 1) / count;
+      if (covered / count < 8 || widest > 24 || widest + sketch > covered) continue;
       const Layout layout{uncut.bits, sketch, even_bands(covered, count), uncut.order};
       if (bytes_per_code(layout, n) > allowed_bytes_per_code(layout.bits, n)) continue;
       const double cost = query_ns(layout, n, r, entropy);

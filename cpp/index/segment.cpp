@@ -241,6 +241,9 @@ QueryPlan make_query_plan(const Layout& layout, uint64_t rows, std::vector<int> 
   QueryPlan plan;
   plan.scan = false;
   plan.chain.bands = layout.band_count();
+  plan.posting_ns = cost::posting_ns(rows, layout);
+  plan.near_ns = cost::candidate_ns(rows, layout, {1, 0});
+  plan.far_ns = cost::candidate_ns(rows, layout, {0, 1});
   for (unsigned band = 0; band < layout.band_count(); ++band) {
     const Band& b = layout.bands[band];
     plan.chain.at[band] = b.at;

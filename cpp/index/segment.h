@@ -34,8 +34,10 @@ struct QueryPlan {
   bool scan = true;
   std::vector<int> radius;
   kernel::Chain chain{};
-  size_t probes = 0;                    // of one query
-  double expected_postings = 0;         // of one query, were the codes random
+  size_t probes = 0;             // of one query
+  double expected_postings = 0;  // of one query, were the codes random
+  // What a posting costs, and what more if it passes its sketch, and its far sketch.
+  double posting_ns = 0, near_ns = 0, far_ns = 0;
   std::vector<PassChance> pass_chance;  // of a posting, by band, likewise; of a segment's own plans
 };
 

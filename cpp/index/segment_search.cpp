@@ -154,8 +154,6 @@ class OneQuery {
   // that has cost so much that a scan is the better end.
   bool probe(const QueryPlan& plan) {
     const double budget = kPatience * cost::scan_ns(segment_.banded_rows(), layout_.bits);
-    const double posting = cost::posting_ns(segment_.banded_rows(), layout_);
-    const double sparse = cost::candidate_ns(segment_.banded_rows(), layout_, PassChance{});
     const size_t before = out_.size();
     double spent = 0;
     const auto probes = probes_;
@@ -175,9 +173,7 @@ class OneQuery {
         postings = kSlice;
         ++last;
       }
-      const size_t candidates = filter(plan, {&probes[first], last - first}, postings);
-      spent += postings * posting + static_cast<double>(candidates) *
-                                        (candidates > postings / 8 ? kDenseCandidateNs : sparse);
+      spent += filter(plan, {&probes[first], last - first}, postings);
       if (spent > budget) {
         out_.resize(before);
         return false;
@@ -188,23 +184,28 @@ class OneQuery {
     return true;
   }
 
-  size_t filter(const QueryPlan& plan, std::span<const Probe> probes, uint32_t postings) {
+  // Returns what that has cost, in nanoseconds.
+  double filter(const QueryPlan& plan, std::span<const Probe> probes, uint32_t postings) {
+    double spent = postings * plan.posting_ns;
     if (layout_.sketch_bits == 0) {
       // With one band a bucket's postings are rows that follow one another.
       for (const Probe& p : probes) {
         scan_rows(query_, 1, number_, segment_.code(p.posting), p.count, p.posting, words_, r_,
                   scratch_, out_);
       }
-      return postings;
+      return spent;
     }
     Candidate* candidates = scratch_.candidates.at_least(postings);
     size_t count = kernel_.filter(probes.data(), probes.size(), candidates);
+    const bool dense = count > postings / 8;
+    spent += static_cast<double>(count) * (dense ? kDenseCandidateNs / 2 : plan.near_ns);
     for (const Candidate& c : std::span(candidates, count)) {
       __builtin_prefetch(segment_.posting_address(band_of(c), c.posting));
     }
     if (layout_.has_far_sketches()) count = keep_near_far({candidates, count});
+    spent += static_cast<double>(count) * (dense ? kDenseCandidateNs / 2 : plan.far_ns);
     verify(plan, {candidates, count});
-    return count;
+    return spent;
   }
 
   // Moves the candidates that pass the test of their far sketches to the front.

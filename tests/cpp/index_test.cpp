@@ -340,7 +340,7 @@ TEST_CASE("an index of segments shares them, changes, and never folds by itself"
     const Rows more = uniform(bits, 20'000, random);
     const auto ids = consecutive(more.size(), 50'000);
     index->change(more.bytes(), ids, std::vector<uint64_t>{5, 10'005, 20'000}, 2);
-    for (const uint64_t id : {5, 10'005, 20'000}) pair.held.erase(id);
+    for (const unsigned id : {5U, 10'005U, 20'000U}) pair.held.erase(id);
     for (size_t i = 0; i < ids.size(); ++i) {
       pair.held[ids[i]].assign(more.row(i), more.row(i) + bits / 8);
     }
@@ -379,7 +379,7 @@ TEST_CASE("limits of ids hold before the limit of matches counts") {
     };
     Rows queries(bits);
     for (size_t i = 0; i < 40; ++i) queries.append(i % 2 == 0 ? rows.row(i * 97) : late.row(i));
-    for (const uint64_t limit : {0, 3}) {
+    for (const unsigned limit : {0U, 3U}) {
       for (const size_t count : {size_t{1}, queries.size()}) {
         const auto* bytes = queries.bytes().data();
         const Results all = search(*pair.index.state(), bytes, count, {20, 0, 2, {}});
