@@ -92,6 +92,8 @@ void Segment::damaged(const std::string& what) const {
 }
 
 void Segment::map_sections() {
+  // Where a band's postings have nothing beside their sketches, their addresses are of no bytes.
+  for (BandArrays& band : bands_) band.postings = PackedView(image_.bytes(), 0);
   for (uint32_t i = 0; i < header_->section_count; ++i) {
     const format::Section& section = header_->sections[i];
     const std::byte* bytes = image_.bytes() + section.offset;
