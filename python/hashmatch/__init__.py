@@ -4,21 +4,48 @@ index = hashmatch.Index("pdq")
 index.add(known)
 for match in index.search(uploads):
     print(match.query, match.id, match.distance)
+
+database = hashmatch.open("bank/", mode="r+")
+with database.change("member-a") as change:
+    change.add("pdq", codes, refs=refs)
+for match in database.match("pdq", uploads):
+    print(match.query, match.ref, match.distance)
 """
+
+from typing import TYPE_CHECKING, Any
 
 from hashmatch._core import FormatError, kernels
 from hashmatch.index import Index
 from hashmatch.matches import Match, Matches
 
-__all__ = ["FormatError", "Index", "Match", "Matches", "__version__", "kernels"]
+if TYPE_CHECKING:
+    from hashmatch.database import Database, DatabaseMatch, DatabaseMatches, open
+
+__all__ = [
+    "Database",
+    "DatabaseMatch",
+    "DatabaseMatches",
+    "FormatError",
+    "Index",
+    "Match",
+    "Matches",
+    "__version__",
+    "kernels",
+    "open",
+]
 
 __version__: str
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> Any:
     # Looking the version up takes longer than importing all the rest, and few ask for it.
     if name == "__version__":
         from importlib.metadata import version
 
         return version("hashmatch")
+    # Neither has everybody a database.
+    if name in ("Database", "DatabaseMatch", "DatabaseMatches", "open"):
+        from hashmatch import database
+
+        return getattr(database, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

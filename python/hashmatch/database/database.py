@@ -1,0 +1,500 @@
+"""Named hash sets from many contributors in one folder, changed while they are searched."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from hashmatch import _core
+from hashmatch.arguments import MAX_COUNT, whole
+from hashmatch.codes import Codes, as_codes
+from hashmatch.database.catalog import Catalog, Mode
+from hashmatch.database.changes import Change, OnError
+from hashmatch.database.comparing import compare
+from hashmatch.database.engine import Engine, State, UnusableSegment, View
+from hashmatch.database.filters import limits_for
+from hashmatch.database.folding import (
+    fold,
+    make_segments,
+    range_to_fold,
+    rebuild,
+    sweep,
+    unlisted_files,
+    whole_range,
+)
+from hashmatch.database.locking import writer_of
+from hashmatch.database.matches import DatabaseMatches
+from hashmatch.database.model import (
+    Batch,
+    Counts,
+    HistoryRow,
+    Item,
+    Opinion,
+    SegmentRecord,
+    SetRecord,
+)
+from hashmatch.database.snapshot import Snapshot
+from hashmatch.hash_types import HASH_TYPES, hash_type
+from hashmatch.index import Progress
+
+#: How often a reader looks for a new generation.
+_POLL_S = 0.2
+#: How long a writer waits before it again tries to take in what it committed.
+_RETRY_S = 1.0
+_MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TypeStatus:
+    """How the signals of one hash type are held."""
+
+    signals: int
+    segments: int
+    #: Signals that are in no segment yet.
+    unfolded: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A database's state."""
+
+    path: Path
+    mode: Mode
+    generation: int
+    sets: int
+    items: int
+    types: Mapping[str, TypeStatus]
+    #: Who has it open for writing.
+    writer: str | None
+    #: What kept the newest generation from being taken in, or a fold from being made.
+    trouble: str | None
+
+
+#: Chooses the signal ids of a view that are to become one segment.
+_Choose = Callable[[View], tuple[int, int] | None]
+
+
+class Database:
+    """Hash sets in a folder. `hashmatch.open(path, mode)` opens one.
+
+    Mode "c" creates the folder if there is none and opens it to write, "r+" opens it to write, "r"
+    to read. One process at a time may write; any number may read, and follow it within a second.
+    Searches answer from one generation, which the result names, and wait neither for a change nor
+    for the folding of what changed.
+
+    Any number of threads may use a database. A forked child may go on searching, and with a read
+    handle goes on following the writer. A read handle can be pickled: it is opened again where it
+    arrives, at the generation that it had or a newer one.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], mode: Mode = "r", *, memory: bool = False
+    ) -> None:
+        if mode not in ("r", "r+", "c"):
+            raise ValueError(f'mode must be "r", "r+" or "c", not {mode!r}')
+        self._path = Path(path)
+        self._mode: Mode = mode
+        self._catalog = Catalog.open(self._path, mode)
+        self._closing = False
+        self._trouble: str | None = None
+        self._behind = False
+        try:
+            self._engine = Engine(self._catalog, memory)
+            self._make_locks()
+            if self._catalog.writable:
+                sweep(self._catalog, self._engine.segments)
+            self._start()
+        except BaseException:
+            self._catalog.close()
+            raise
+        _databases.add(self)
+
+    def _make_locks(self) -> None:
+        self._refreshing = threading.Lock()
+        self._folding = threading.Lock()
+        self._wake = threading.Event()
+
+    def _start(self) -> None:
+        # With a damaged segment nothing can be searched; but it can be checked and repaired.
+        with suppress(UnusableSegment):
+            self._engine.refresh()
+        self._pid = os.getpid()
+        work = self._fold_when_due if self._catalog.writable else self._follow
+        self._worker = threading.Thread(target=work, name="hashmatch", daemon=True)
+        self._worker.start()
+
+    # Reading.
+
+    def match(
+        self,
+        type: str,
+        codes: Codes,
+        sets: Sequence[str] | None = None,
+        max_distance: int | None = None,
+        verdicts: Iterable[str] | None = None,
+        limit: int | None = None,
+        threads: int = 0,
+        *,
+        bits: bool = False,
+        progress: Progress | None = None,
+    ) -> DatabaseMatches:
+        """Every known signal of that hash type near each code, nearest first, ties by signal.
+
+        `sets` are the names of those to look in; without it all are. A match is within
+        `max_distance` bits, inclusive; without it within that of its set. `verdicts` keeps the
+        items on which somebody holds one of them ("none" stands for items that nobody has an
+        opinion on). `limit` keeps the first so many matches of each query, of those that the other
+        arguments leave. `codes`, `bits`, `threads` and `progress` are those of `Index.search`.
+        """
+        kind = hash_type(type)
+        rows = as_codes(codes, kind, bits)
+        if max_distance is not None:
+            max_distance = whole(max_distance, "max_distance", 0, kind.bits)
+        kept = 0 if limit is None else whole(limit, "limit", 1, MAX_COUNT)
+        threads = whole(threads, "threads", 0, _MAX_THREADS)
+        state = self._open_state()
+        limits = limits_for(state, kind, sets, max_distance, verdicts)
+        snapshot = state.snapshots.get(kind.name) or _empty(kind.name)
+        columns = snapshot.search(
+            rows, limits.max_distance, kept, threads, progress, limits.firsts, limits.most
+        )
+        return DatabaseMatches(columns, state.generation, self._join)
+
+    @property
+    def generation(self) -> int:
+        """The generation that searches answer from now."""
+        return self._open_state().generation
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._path
+
+    def sets(self) -> list[SetRecord]:
+        """The hash sets, in the order of their names, as of the current generation."""
+        return sorted(self._open_state().sets.values(), key=lambda record: record.name)
+
+    def status(self) -> Status:
+        """What is held and how."""
+        state = self._open_state()
+        with self._refreshing:
+            types = {
+                name: TypeStatus(
+                    len(view.index),
+                    len(view.records),
+                    int(np.count_nonzero(view.index.contains_each(view.gap_ids))),
+                    view.index.size_bytes,
+                )
+                for name, view in self._engine.views.items()
+            }
+        items = sum(record.items for record in state.sets.values())
+        return Status(
+            self._path,
+            self._mode,
+            state.generation,
+            len(state.sets),
+            items,
+            types,
+            writer_of(self._path),
+            self._trouble,
+        )
+
+    def contents(self, set: str) -> Iterator[Item | Opinion]:
+        """Every item of a set with its signals and the opinions on it, then the opinions on refs
+        that no item has; all as of one generation, and read as they are asked for.
+        """
+        with self._usable_catalog().snapshot() as snapshot:
+            yield from snapshot.contents(set)
+
+    def history(
+        self, set: str | None = None, ref: str | None = None, limit: int = 100
+    ) -> list[HistoryRow]:
+        """The latest changes, newest first: of all sets or one, or those of one ref."""
+        return self._usable_catalog().history(set, ref, limit)
+
+    def refresh(self) -> int:
+        """Take in the newest generation now, and return it. Readers do so by themselves."""
+        self._usable_catalog()
+        return self._refreshed().generation
+
+    # Writing.
+
+    def create(
+        self, name: str, *, contributor: str = "", max_distance: Mapping[str, int] | None = None
+    ) -> None:
+        """Make an empty hash set. `max_distance` gives the distance of each hash type, in bits;
+        that of a type that is not given is its usual one. ValueError if there is one of that name.
+        """
+        self._usable_catalog().create_set(name, contributor, dict(max_distance or {}))
+        self._take_in()
+
+    @contextmanager
+    def change(self, set: str, *, who: str = "", on_error: OnError = "raise") -> Iterator[Change]:
+        """A change of one set, as one transaction: made when the block ends, all of it or nothing.
+
+        What the block raises undoes it. A change that has been made survives the end of the
+        process. Searches of this database see it when the block has ended, or, where something is
+        in the way, as soon as that is gone; `status().trouble` says what.
+        """
+        with self._usable_catalog().change(set, who, on_error) as change:
+            yield change
+        self._take_in()
+
+    def load(
+        self,
+        set: str,
+        batches: Iterable[Batch],
+        *,
+        who: str = "",
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+        threads: int = 0,
+    ) -> Counts:
+        """A change of many batches, such as tens of millions of rows, and their segments with it:
+        searches see all of it in one step. A load that dies leaves nothing behind.
+
+        Some 100,000 rows are a good size for a batch. `progress(rows, 0)` is called after each;
+        what it raises ends the load.
+        """
+        threads = whole(threads, "threads", 0, _MAX_THREADS)
+        catalog, segments = self._usable_catalog(), self._engine.segments
+        with unlisted_files(segments) as files:
+
+            def make(
+                snapshot: Snapshot, types: Sequence[str], ids: tuple[int, int], generation: int
+            ) -> list[SegmentRecord]:
+                kinds = [HASH_TYPES[name] for name in types]
+                return make_segments(snapshot, segments, files, kinds, ids, generation, threads)
+
+            counts = catalog.load(set, batches, who, progress, on_error, make)
+        self._take_in()
+        return counts
+
+    def fold(self, *, threads: int = 0) -> None:
+        """Do the folding that is due, which else is done in the background: for a process that ends
+        soon after its change.
+        """
+        threads = whole(threads, "threads", 0, _MAX_THREADS)
+        self._writable_catalog()
+        self.refresh()
+        while self._fold_once(threads):
+            pass
+
+    def compact(self, *, threads: int = 0) -> None:
+        """Fold each hash type's signals into one segment, for the fastest searches."""
+        threads = whole(threads, "threads", 0, _MAX_THREADS)
+        self._writable_catalog()
+        self.refresh()
+        for name in list(self._engine.views):
+            self._fold(name, whole_range, threads)
+
+    def check(self, progress: Progress | None = None) -> list[str]:
+        """What is wrong with the database, in words; nothing, if it is as it should be.
+
+        Reads all of it: the catalog's own consistency, every segment file's checksums and numbers,
+        and whether the segments hold what the catalog says.
+        """
+        catalog = self._usable_catalog()
+        with self._folding:
+            return catalog.check() + compare(catalog, self._engine.segments, progress)
+
+    def repair(self, *, threads: int = 0) -> None:
+        """Build all segments anew from the catalog, one for each hash type. What the catalog says
+        of items is not changed.
+        """
+        threads = whole(threads, "threads", 0, _MAX_THREADS)
+        catalog = self._writable_catalog()
+        with self._folding:
+            with catalog.snapshot() as snapshot:
+                types = snapshot.hash_types()
+            for name in types:
+                rebuild(catalog, self._engine.segments, HASH_TYPES[name], threads)
+            self.refresh()
+
+    # The background.
+
+    def _follow(self) -> None:
+        """Take in what the writer commits."""
+        version = None
+        while not self._wake.wait(_POLL_S):
+            try:
+                newest = self._catalog.data_version()
+                if newest != version:
+                    self.refresh()
+                    version = newest
+                self._trouble = None
+            except Exception as error:  # the last good state goes on being searched
+                self._trouble = f"{error}"
+
+    def _fold_when_due(self) -> None:
+        while True:
+            self._wake.wait(_RETRY_S if self._behind else None)
+            if self._closing:
+                return
+            self._wake.clear()
+            try:
+                if self._behind:
+                    self.refresh()
+                while not self._closing and self._fold_once(1):
+                    pass
+                self._trouble = None
+            except Exception as error:  # a later change tries again
+                self._trouble = f"{error}"
+
+    def _fold_once(self, threads: int) -> bool:
+        return any(self._fold(name, range_to_fold, threads) for name in list(self._engine.views))
+
+    def _fold(self, name: str, choose: _Choose, threads: int) -> bool:
+        """Fold the range that is chosen, if any is. Whether it was."""
+        if self._chosen(name, choose) is None:
+            return False
+        with self._folding:
+            # Another thread may have folded it, while this one waited.
+            self.refresh()
+            within = self._chosen(name, choose)
+            if within is None:
+                return False
+            fold(self._usable_catalog(), self._engine.segments, HASH_TYPES[name], within, threads)
+            self.refresh()
+        return True
+
+    def _chosen(self, name: str, choose: _Choose) -> tuple[int, int] | None:
+        with self._refreshing:
+            return choose(self._engine.views[name])
+
+    def _take_in(self) -> None:
+        """Show searches what was committed, which stands even if that fails."""
+        try:
+            self.refresh()
+        except Exception as error:  # the background tries again
+            self._trouble = f"{error}"
+        self._wake.set()
+
+    def _refreshed(self) -> State:
+        with self._refreshing:
+            self._behind = True
+            state = self._engine.refresh()
+            self._behind = False
+            return state
+
+    # Opening, closing, forking, pickling.
+
+    def _open_state(self) -> State:
+        self._require_open()
+        # Without a state a segment was damaged, and this raises what is wrong with it.
+        return self._engine.state or self._refreshed()
+
+    def _require_open(self) -> None:
+        if self._closing:
+            raise ValueError(f"{self._path}: the database was closed")
+        if self._pid != os.getpid() and self._mode == "r":
+            self._open_in_child()
+
+    def _usable_catalog(self) -> Catalog:
+        self._require_open()
+        if self._pid != os.getpid():
+            raise ValueError(f"{self._path}: opened to write before a fork: open it again")
+        return self._catalog
+
+    def _writable_catalog(self) -> Catalog:
+        catalog = self._usable_catalog()
+        if not catalog.writable:
+            fault = 'was opened for reading: open it with mode "r+"'
+            raise PermissionError(errno.EACCES, fault, str(self._path))
+        return catalog
+
+    def _forked(self) -> None:
+        """In a forked child: forget what other threads of the parent may have been amid."""
+        self._make_locks()
+        self._engine.views = {}
+
+    def _open_in_child(self) -> None:
+        with self._refreshing:
+            if self._pid != os.getpid():
+                self._catalog = self._engine.catalog = Catalog.open(self._path, "r")
+                self._start()
+
+    def _join(self, ids: Any) -> Any:
+        with self._usable_catalog().snapshot() as snapshot:
+            return snapshot.join(ids)
+
+    def close(self) -> None:
+        """Let go of the folder; what was committed is safe without it. Closing twice is fine. What
+        other threads are committing or folding is waited for.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        if self._pid == os.getpid():
+            self._wake.set()
+            self._worker.join()
+            self._catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._mode != "r":
+            raise TypeError('only a database opened with mode "r" can be pickled')
+        return _reopened, (self._path.absolute(), self.generation)
+
+    def __repr__(self) -> str:
+        if self._closing:
+            return f"<hashmatch.Database: {self._path}, closed>"
+        return f"<hashmatch.Database: {self._path}, generation {self.generation:,}>"
+
+
+def open(path: str | os.PathLike[str], mode: Mode = "r", *, memory: bool = False) -> Database:
+    """Open the database in a folder; see `Database` for the modes.
+
+    `memory=True` copies the segments into this process's memory (huge pages, where the system has
+    them): slower to open, faster to search.
+    """
+    return Database(path, mode, memory=memory)
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for database in _databases:
+        database._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _reopened(path: Path, generation: int) -> Database:
+    database = Database(path)
+    found = database.generation
+    if found < generation:
+        database.close()
+        raise ValueError(
+            f"{path}: is at generation {found}, where {generation} was pickled: it is another "
+            "database, or an old copy"
+        )
+    return database
+
+
+def _empty(name: str) -> _core.Snapshot:
+    kind = HASH_TYPES[name]
+    return _core.Index(kind.bits, -1, name).snapshot()

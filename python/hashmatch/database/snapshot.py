@@ -1,0 +1,253 @@
+"""Reading the catalog: one generation, held while it is looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashmatch.arguments import MAX_COUNT, Ids, as_ids, whole
+from hashmatch.database.connections import Connection, Row
+from hashmatch.database.contents import read_contents
+from hashmatch.database.history import read_history
+from hashmatch.database.model import (
+    HistoryRow,
+    Item,
+    Joined,
+    Opinion,
+    SegmentRecord,
+    SetRecord,
+    as_time,
+    kind_of,
+)
+from hashmatch.database.packing import TYPE_NAMES, TYPE_NUMBERS, Signals, type_names
+from hashmatch.database.rows import end_signal, no_such_set
+from hashmatch.hash_types import HASH_TYPES
+from hashmatch.hash_types import hash_type as find_type
+
+#: Packed signals of which a block of `live_signals` is made, or a few items more.
+_BLOCK_BYTES = 2 << 20
+
+_SETS = """
+    SELECT hash_set.number, hash_set.name, contributor.name, max_distance, items, signals,
+        types, checkpoint, created, changed
+    FROM hash_set JOIN contributor ON contributor.number = hash_set.contributor
+    ORDER BY hash_set.number"""
+_LIVE = """
+    SELECT id, signals FROM item
+    WHERE id >= coalesce((SELECT max(id) FROM item WHERE id <= ?), 0) AND id < ?
+        AND removed IS NULL AND types & ?
+    ORDER BY id"""
+_REMOVED = """
+    SELECT id, count FROM item WHERE removed > added AND removed > ? ORDER BY id"""
+_VERDICTS = """
+    SELECT item.id, item.count, sum(DISTINCT verdict)
+    FROM opinion CROSS JOIN latest USING (hash_set, ref) CROSS JOIN item ON item.id = latest.item
+    WHERE opinion.removed IS NULL AND item.removed IS NULL
+    GROUP BY item.id ORDER BY item.id"""
+#: One search in the tree for each id, and one for each item found.
+_JOIN = """
+    WITH hit (id) AS (
+        SELECT DISTINCT (SELECT max(id) FROM item WHERE id <= value) FROM json_each(?)
+    )
+    SELECT item.id, hash_set.name, contributor.name, ref, kind, labels, item.signals, (
+        SELECT sum(DISTINCT verdict) FROM opinion
+        WHERE opinion.hash_set = item.hash_set AND opinion.ref = item.ref
+            AND opinion.removed IS NULL
+    )
+    FROM hit CROSS JOIN item USING (id)
+    CROSS JOIN hash_set ON hash_set.number = item.hash_set
+    CROSS JOIN contributor ON contributor.number = item.contributor
+    ORDER BY item.id"""
+
+
+class Snapshot:
+    """The catalog as it is at one generation, however it changes meanwhile.
+
+    What `Catalog.snapshot` gives. Used by one thread at a time, and no more when its block ends.
+    """
+
+    #: The newest generation seen; 0 for a catalog without changes.
+    generation: int
+
+    def __init__(self, connection: Connection) -> None:
+        """`connection` is in a transaction, which the caller ends."""
+        self._lent: Connection | None = connection
+        # The first read is what pins the state.
+        (last,) = connection.row("SELECT coalesce(max(number), 0) FROM generation")
+        self.generation = int(last)
+
+    def end(self) -> None:
+        """The snapshot answers no more: its connection goes to others."""
+        self._lent = None
+
+    @property
+    def _connection(self) -> Connection:
+        if self._lent is None:
+            raise ValueError("the snapshot has ended: take another")
+        return self._lent
+
+    def sets(self) -> list[SetRecord]:
+        """The hash sets, ordered by number."""
+        rows = self._connection.rows(_SETS)
+        with self._connection.sound():
+            return [_set_record(*row) for row in rows]
+
+    def hash_types(self) -> list[str]:
+        """The types that any set ever had, in the order of their numbers."""
+        mask = 0
+        for (types,) in self._connection.rows("SELECT types FROM hash_set"):
+            mask |= types
+        return type_names(mask)
+
+    def end_signal(self) -> int:
+        """The next signal id to be allocated."""
+        return end_signal(self._connection)
+
+    def live_signals(
+        self, hash_type: str, first: int = 0, end: int | None = None
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint64]]]:
+        """Live signals with ids in first..end-1, ascending, as blocks of codes and their ids.
+
+        uint8[n, width] and uint64[n]. `end` None is that of all.
+        """
+        number = TYPE_NUMBERS[find_type(hash_type).name]
+        first = whole(first, "first", 0, MAX_COUNT)
+        end = self.end_signal() if end is None else whole(end, "end", 0, MAX_COUNT)
+        for rows in self._live_items(number, first, end):
+            with self._connection.sound():
+                items = np.array([id for id, _ in rows], np.int64)
+                codes, ids = Signals([blob for _, blob in rows], items).codes(number)
+            if len(ids) and (ids[0] < first or ids[-1] >= end):
+                within = (ids >= first) & (ids < end)
+                codes, ids = codes[within], ids[within]
+            if len(ids):
+                yield codes, ids
+
+    def added_since(
+        self, hash_type: str, first: int
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint64]]]:
+        """`live_signals` from an id on: what was added since `end_signal` was that id."""
+        return self.live_signals(hash_type, first)
+
+    def _live_items(self, number: int, first: int, end: int) -> Iterator[list[Row]]:
+        """Ids and signals of items, enough for a block."""
+        held: list[Row] = []
+        held_bytes = 0
+        for rows in self._connection.stream(_LIVE, (first, end, 1 << number)):
+            held += rows
+            with self._connection.sound():
+                held_bytes += sum(len(blob) for _, blob in rows)
+            if held_bytes >= _BLOCK_BYTES:
+                yield held
+                held, held_bytes = [], 0
+        if held:
+            yield held
+
+    def removed_since(self, generation: int) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """The items removed or updated after a generation: first ids, ascending, and counts."""
+        since = whole(generation, "generation", 0, MAX_COUNT)
+        firsts, counts = self._columns(_REMOVED, 2, since)
+        return firsts.astype(np.uint64), counts.astype(np.uint32)
+
+    def blocks(self) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+        """Which set signal ids belong to: where runs of ids begin, ascending, and set numbers."""
+        firsts, numbers = self._columns("SELECT first, hash_set FROM block ORDER BY first", 2)
+        return firsts.astype(np.uint64), numbers.astype(np.uint16)
+
+    def verdicts(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint8]]:
+        """The live items with opinions: first ids, ascending, counts, and masks of VERDICT_BITS."""
+        firsts, counts, masks = self._columns(_VERDICTS, 3)
+        return firsts.astype(np.uint64), counts.astype(np.uint32), masks.astype(np.uint8)
+
+    def _columns(self, sql: str, columns: int, *values: object) -> NDArray[np.int64]:
+        """What a statement finds, all whole numbers, as an array with a row for each column."""
+        rows = self._connection.rows(sql, values)
+        with self._connection.sound():
+            return np.array(rows, np.int64).reshape(-1, columns).T
+
+    def join(self, signal_ids: Ids) -> Joined:
+        """What is known of signals, live or not, ordered by id, each once.
+
+        KeyError names an id that was never allocated.
+        """
+        ids = np.unique(as_ids(signal_ids))
+        if len(ids) and ids[-1] >= self.end_signal():
+            raise KeyError(f"no signal has the id {ids[-1]}")
+        rows = self._connection.rows(_JOIN, (json.dumps(ids.tolist()),))
+        with self._connection.sound():
+            return _joined(ids, rows)
+
+    def contents(self, set_name: str) -> Iterator[Item | Opinion]:
+        """The live items of a set with the opinions on them, then those on refs without items.
+
+        Items are in the order in which they came to be as they are: an update moves one to the end.
+        """
+        return read_contents(self._connection, set_name)
+
+    def list_segments(self) -> list[SegmentRecord]:
+        """The live segment files, ordered by type and first id."""
+        rows = self._connection.rows("SELECT * FROM segment ORDER BY hash_type, first, file")
+        return [SegmentRecord(*row) for row in rows]
+
+    def history(
+        self, set_name: str | None = None, ref: str | None = None, limit: int = 100
+    ) -> list[HistoryRow]:
+        """The newest generations first, of one set or all.
+
+        With `ref` those that concerned it, with what they did to its items and opinions.
+        """
+        names = "SELECT 1 FROM hash_set WHERE name = ?"
+        if set_name is not None and not self._connection.rows(names, (set_name,)):
+            raise no_such_set(self._connection, set_name)
+        return read_history(self._connection, set_name, ref, limit)
+
+
+def _joined(ids: NDArray[np.uint64], rows: list[Row]) -> Joined:
+    """A row for each signal from those of `_JOIN`, one for each item."""
+    items, sets, contributors, refs, kinds, labels, blobs, verdicts = (
+        zip(*rows, strict=True) if rows else [()] * 8
+    )
+    firsts = np.array(items, np.int64)
+    places = np.searchsorted(firsts, ids.astype(np.int64), "right") - 1
+    within = ids.astype(np.int64) - firsts[places]
+    details = Signals(blobs, firsts).details(places, within)
+    of_item = places.tolist()
+    return Joined(
+        ids,
+        firsts[places].astype(np.uint64),
+        [refs[place] for place in of_item],
+        [sets[place] for place in of_item],
+        [contributors[place] for place in of_item],
+        [kind_of(kinds[place]) for place in of_item],
+        [TYPE_NAMES[number] for number in details.types.tolist()],
+        np.array([mask or 0 for mask in verdicts], np.uint8)[places],
+        details.quality,
+        details.time_ms,
+        details.codes,
+        [labels[place] for place in of_item],
+    )
+
+
+def _set_record(
+    number: int,
+    name: str,
+    contributor: str,
+    distances: str,
+    items: int,
+    signals: int,
+    types: int,
+    checkpoint: str,
+    created: int,
+    changed: int,
+) -> SetRecord:
+    # A set keeps the distances that it was given; other types have their usual one.
+    usual = {kind.name: kind.max_distance or 0 for kind in HASH_TYPES.values()}
+    max_distance = usual | json.loads(distances)
+    times = as_time(created), as_time(changed)
+    return SetRecord(
+        number, name, contributor, max_distance, items, signals, type_names(types), checkpoint,
+        *times,
+    )  # fmt: skip
