@@ -16,7 +16,8 @@ import io
 import os
 import stat
 from binascii import unhexlify
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -45,7 +46,9 @@ _BOM = b"\xef\xbb\xbf"
 _HEAD_BYTES = 1 << 16
 
 #: A CSV record: the line it begins on, its fields, and what is wrong with it, if anything.
-_Record = tuple[int, list[str], str | None]
+Record = tuple[int, list[str], str | None]
+#: Says of the texts of a column which cannot stand there: number and reason.
+Check = Callable[[list[str]], list[tuple[int, str]]]
 #: Called with (bytes read, bytes in all; 0 if that is not known).
 BytesRead = Callable[[int, int], object]
 
@@ -78,6 +81,8 @@ class HashList:
     #: Leave faulty rows out and note them in `faults`; otherwise the first is a ListError.
     skip_faults: bool = False
     on_read: BytesRead | None = None
+    #: What makes a row faulty besides its hash, by the name of a column, if there is such a one.
+    checks: Mapping[str, Check] = field(default_factory=dict)
     #: "file:line: reason" of each row left out.
     faults: list[str] = field(default_factory=list, init=False)
     #: Names of the columns besides the hash; known once reading has begun.
@@ -89,20 +94,19 @@ class HashList:
         return "<stdin>" if self.path == "-" else self.path
 
     def __iter__(self) -> Iterator[Block]:
-        with _opened(self.path) as source:
-            head = source.read(_HEAD_BYTES)
-            if head.startswith(INDEX_MAGIC):
-                raise ListError(f"{self.name}: is a built index, where a list of hashes is needed")
-            file = io.BufferedReader(_Reread(head, source, self.on_read), 1 << 20)
-            if head.startswith(_NPY_MAGIC):
-                yield from self._read_npy(file)
-                return
-            if head.startswith(_BOM):
-                head = head.removeprefix(file.read(len(_BOM)))
-            if self._is_csv(head):
-                yield from self._read_csv(file)
-            else:
-                yield from self._read_hex(file)
+        with opened_list(self.path, self.on_read) as (head, file):
+            yield from self.read(head, file)
+
+    def read(self, head: bytes, file: BinaryIO) -> Iterator[Block]:
+        """What iteration gives, of a list that `opened_list` opened."""
+        if head.startswith(INDEX_MAGIC):
+            raise ListError(f"{self.name}: is a built index, where a list of hashes is needed")
+        if head.startswith(_NPY_MAGIC):
+            yield from self._read_npy(file)
+        elif self._is_csv(head):
+            yield from self._read_csv(file)
+        else:
+            yield from self._read_hex(file)
 
     def _is_csv(self, head: bytes) -> bool:
         """Whether the first line that is not blank is a header rather than a hash."""
@@ -113,7 +117,7 @@ class HashList:
         named_csv = self.path.lower().endswith(".csv")
         return named_csv and bool(first) and hex_fault(_text(first), self.kind) is not None
 
-    def _fault(self, line: int, reason: str) -> None:
+    def fault(self, line: int, reason: str) -> None:
         """Note a faulty row, or stop at it."""
         fault = f"{self.name}:{line}: {reason}"
         if not self.skip_faults:
@@ -144,7 +148,7 @@ class HashList:
                     digits = _text(raw.removesuffix(b"\r"))
                     fault = self._hash_fault(digits)
                     if fault:
-                        self._fault(line, fault)
+                        self.fault(line, fault)
                     else:
                         kept.append(digits)
                         rows.append(row)
@@ -181,12 +185,15 @@ class HashList:
     # CSV with a header.
 
     def _read_csv(self, file: BinaryIO) -> Iterator[Block]:
-        records = _csv_records(file)
+        records = csv_records(file)
         line, header, fault = next(records)
         if fault:
             raise ListError(f"{self.name}:{line}: {fault}")
         place = self._place_of_hash(header, line)
         self.columns = tuple(header[:place] + header[place + 1 :])
+        checks = [
+            (header.index(name), check) for name, check in self.checks.items() if name in header
+        ]
         columns: list[list[str]] = [[] for _ in header]
         rows: list[int] = []
         first = 0
@@ -194,8 +201,8 @@ class HashList:
             kept = [fields for _, fields, _ in batch]
             numbers: Sequence[int] = range(first, first + len(batch))
             # Row by row only where something is wrong with one of them.
-            if not self._all_sound(kept, len(header), place):
-                kept, numbers = self._pick_records(batch, first, len(header), place)
+            if not self._all_sound(kept, len(header), place, checks):
+                kept, numbers = self._pick_records(batch, first, len(header), place, checks)
             first += len(batch)
             rows += numbers
             for column, texts in zip(columns, zip(*kept, strict=True), strict=bool(kept)):
@@ -210,7 +217,13 @@ class HashList:
         codes = _core.decode_hex(columns.pop(place), self.kind.width)
         return Block(codes, np.array(rows, np.int64), columns)
 
-    def _all_sound(self, records: list[list[str]], fields: int, place: int) -> bool:
+    def _all_sound(
+        self,
+        records: list[list[str]],
+        fields: int,
+        place: int,
+        checks: Sequence[tuple[int, Check]],
+    ) -> bool:
         if set(map(len, records)) != {fields}:
             return False
         hashes = [record[place] for record in records]
@@ -220,10 +233,15 @@ class HashList:
             unhexlify("".join(hashes))
         except ValueError:
             return False
-        return True
+        return not any(check([record[at] for record in records]) for at, check in checks)
 
     def _pick_records(
-        self, batch: list[_Record], first: int, fields: int, place: int
+        self,
+        batch: list[Record],
+        first: int,
+        fields: int,
+        place: int,
+        checks: Sequence[tuple[int, Check]],
     ) -> tuple[list[list[str]], list[int]]:
         """The sound records of a batch, and their row numbers."""
         kept: list[list[str]] = []
@@ -232,8 +250,10 @@ class HashList:
             if not fault and len(record) != fields:
                 fault = f"number of fields is {len(record)}, the header's is {fields}"
             fault = fault or self._hash_fault(record[place])
+            for at, check in checks:
+                fault = fault or next((reason for _, reason in check([record[at]])), None)
             if fault:
-                self._fault(line, fault)
+                self.fault(line, fault)
             else:
                 kept.append(record)
                 rows.append(row)
@@ -265,6 +285,17 @@ class HashList:
             raise ListError(f"{self.name}: {error}") from None
 
 
+@contextmanager
+def opened_list(path: str, on_read: BytesRead | None) -> Iterator[tuple[bytes, BinaryIO]]:
+    """Enough of a file to see what it is, and all of it, both without a byte order mark."""
+    with _opened(path) as source:
+        head = source.read(_HEAD_BYTES)
+        file = io.BufferedReader(_Reread(head, source, on_read), 1 << 20)
+        if head.startswith(_BOM):
+            head = head.removeprefix(file.read(len(_BOM)))
+        yield head, file
+
+
 def _opened(path: str) -> BinaryIO:
     """The bytes of a file, or of standard input, which stays open."""
     if path == "-":
@@ -277,7 +308,16 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _csv_records(file: BinaryIO) -> Iterator[_Record]:
+def header_of(head: bytes) -> list[str]:
+    """The fields of the first line, as the first bytes of a file show them."""
+    line = head.partition(b"\n")[0].removesuffix(b"\r")
+    try:
+        return next(csv.reader([_text(line)]), [])
+    except csv.Error:
+        return []
+
+
+def csv_records(file: BinaryIO) -> Iterator[Record]:
     """The records that are not blank."""
     lines = iter(partial(file.readline, BLOCK_BYTES), b"")
     reader = csv.reader(map(bytes.decode, lines), strict=True)

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
-import stat
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TextIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hashmatch.codes import encode_hex
-from hashmatch.index import Index
+from hashmatch.console import printable
+from hashmatch.known import Cell, Found, Texts
 from hashmatch.lists import Block
-from hashmatch.matches import Matches
+from hashmatch.texts import CsvWriter, json_text, open_output
 
-Row = tuple[str | int, ...]
+Row = tuple[Cell, ...]
 #: Takes the rows of one block of uploads.
 Write = Callable[[Sequence[Row]], None]
 
 #: A column of the uploads by which a table names one, the first that there is.
 _NAMES = ("name", "file", "filename", "path", "url", "id")
+#: The title of the column of known hashes in a table.
+_HASH = "matched hash"
 #: Columns of a terminal from which on a table holds hashes whole.
 _WHOLE_HASH_WIDTH = 120
 
@@ -39,23 +33,13 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """The hashes matched against, and what their list says beside each."""
-
-    index: Index
-    #: Names of the list's columns; none for a built index.
-    names: tuple[str, ...]
-    #: int64[n]: ids in the index, ascending, and for each column its n texts.
-    ids: NDArray[np.int64]
-    columns: list[list[str]]
-
-
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The columns of a report: the upload, then what it matched, then what the list says of it."""
 
     uploads: tuple[str, ...]
     known: tuple[str, ...]
+    #: Titles of columns that there is no room for in a narrow table.
+    minor: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -77,27 +61,24 @@ class Layout:
         return names
 
 
-def report_rows(matches: Matches, uploads: Block, known: Known) -> list[Row]:
+def report_rows(found: Found, uploads: Block) -> list[Row]:
     """One row a match, with the columns of `Layout.names`."""
+    matches = found.matches
     if not len(matches):
         return []
     queries = matches.query.tolist()
     hashes = encode_hex(uploads.codes)
-    # Many uploads may match one hash: each code is fetched and written out once.
-    distinct, places = np.unique(matches.id, return_inverse=True)
-    known_hashes = encode_hex(known.index.codes(distinct))
+    known_hashes, known_columns = found.describe()
     numbers = uploads.rows.tolist()
-    columns: list[Sequence[str | int]] = [
+    columns: list[Sequence[Cell]] = [
         [numbers[query] for query in queries],
         [hashes[query] for query in queries],
         *([column[query] for query in queries] for column in uploads.columns),
         matches.id.tolist(),
-        [known_hashes[place] for place in places.tolist()],
+        known_hashes,
         matches.distance.tolist(),
+        *known_columns,
     ]
-    if known.columns:
-        rows = np.searchsorted(known.ids, matches.id.astype(np.int64)).tolist()
-        columns += [[column[row] for row in rows] for column in known.columns]
     return list(zip(*columns, strict=True))
 
 
@@ -108,7 +89,7 @@ def open_report(format: Format, path: str | None, layout: Callable[[], Layout]) 
     `layout` is asked when the first rows arrive, or at the end if none do. The file appears under
     its name when it is whole; if anything fails the one that was there stays.
     """
-    with _standard_output() if path is None else _replaced(path) as file:
+    with open_output(path) as file:
         if format is Format.TABLE:
             rows: list[Row] = []
             yield rows.extend
@@ -123,12 +104,9 @@ def open_report(format: Format, path: str | None, layout: Callable[[], Layout]) 
             if format is Format.JSONL:
                 for row in rows:
                     record = dict(zip(names, row, strict=True))
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                    file.write(f"{json_text(record)}\n")
             else:
-                writer = csv.writer(file, lineterminator="\n")
-                if not begun:
-                    writer.writerow(names)
-                writer.writerows(rows)
+                CsvWriter(file).rows(rows if begun else [names, *rows])
             begun = True
             file.flush()
 
@@ -146,7 +124,7 @@ def _print_table(rows: Sequence[Row], layout: Layout, file: TextIO) -> None:
     match_id = 2 + len(layout.uploads)
     named = [layout.uploads.index(name) for name in _NAMES if name in layout.uploads]
     shown = [(2 + named[0], "upload") if named else (0, "upload row")]
-    shown.append((match_id + 1, "matched hash"))
+    shown.append((match_id + 1, _HASH))
     shown.append((match_id + 2, "distance"))
     if layout.known:
         shown += [(match_id + 3 + place, name) for place, name in enumerate(layout.known)]
@@ -154,53 +132,21 @@ def _print_table(rows: Sequence[Row], layout: Layout, file: TextIO) -> None:
         shown.append((match_id, "id"))
     console = Console(file=file)
     narrow = console.width < _WHOLE_HASH_WIDTH
+    if narrow:
+        shown = [(place, title) for place, title in shown if title not in layout.minor]
     table = Table()
     for place, title in shown:
         number = isinstance(rows[0][place], int)
-        table.add_column(Text(_printable(title)), justify="right" if number else "left")
+        table.add_column(Text(printable(title)), justify="right" if number else "left")
     for row in rows:
-        cells = [str(row[place]) for place, _ in shown]
-        if narrow:
-            cells[1] = _shortened(cells[1])
-        table.add_row(*(Text(_printable(cell)) for cell in cells))
+        cells = (_shown(row[place], narrow and title == _HASH) for place, title in shown)
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
     console.print(table)
 
 
-def _shortened(digits: str) -> str:
-    """Enough of a hash to tell it from others; the other formats have it whole."""
-    return digits if len(digits) <= 20 else f"{digits[:10]}\N{HORIZONTAL ELLIPSIS}{digits[-6:]}"
-
-
-def _printable(text: str) -> str:
-    """Others write the lists: what they write must not steer the terminal."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
-
-
-@contextmanager
-def _standard_output() -> Iterator[TextIO]:
-    # Lists are UTF-8, so what is carried over from them is written as such, whatever the locale.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-    yield sys.stdout
-    sys.stdout.flush()
-
-
-@contextmanager
-def _replaced(path: str) -> Iterator[TextIO]:
-    """A new file that takes the place of `path` at the end, if all went well."""
-    target = os.path.realpath(path)
-    if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-        with open(target, "w", encoding="utf-8", newline="") as file:  # A pipe or /dev/null.
-            yield file
-        return
-    draft = f"{target}.{os.getpid()}.tmp"
-    try:
-        with open(draft, "x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(draft)
-        raise
+def _shown(cell: Cell, shorten: bool) -> str:
+    """`shorten` to enough of a hash to tell it from others; the other formats have it whole."""
+    text = ", ".join(cell) if isinstance(cell, Texts) else str(cell)
+    if shorten and len(text) > 20:
+        text = f"{text[:10]}\N{HORIZONTAL ELLIPSIS}{text[-6:]}"
+    return printable(text)

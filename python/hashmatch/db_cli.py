@@ -1,0 +1,351 @@
+"""The `hashmatch db` commands: each parses, calls, and says what happened.
+
+Exit codes: 0 done, 1 faults that `check` found, 2 an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+import hashmatch
+from hashmatch.console import (
+    closed_pipe_is_quiet,
+    count,
+    print_table,
+    size,
+    tell,
+    tell_faults,
+    tell_lines,
+)
+from hashmatch.hash_types import HASH_TYPES
+from hashmatch.options import OnError, OnErrorOption
+from hashmatch.progress import progress_bar
+from hashmatch.texts import CsvWriter, open_output
+
+# Not everybody has a database: what only these commands need is imported by those that are run.
+if TYPE_CHECKING:
+    from hashmatch.database import Counts, HistoryRow, SetRecord
+
+db = typer.Typer(
+    no_args_is_help=True,
+    help="Hash sets that change while they are searched, in a folder. `hashmatch match` searches "
+    "them.",
+)
+
+PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The database's folder.")]
+SetArgument = Annotated[str, typer.Argument(metavar="SET", help="The name of a hash set.")]
+ContributorOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Whose items they are.", show_default="the set's owner"),
+]
+WhoOption = Annotated[str, typer.Option(metavar="NAME", help="Who does this, for the history.")]
+
+
+class KindName(StrEnum):
+    IMAGE = "image"
+    VIDEO = "video"
+    FILE = "file"
+
+
+@db.command()
+def create(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The folder; made if missing.")],
+    set: Annotated[str, typer.Argument(metavar="SET", help="The name of the new hash set.")],
+    contributor: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The owner: who contributes where nobody else is named."),
+    ] = "",
+    max_distance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TYPE=BITS",
+            help="How many bits a match of that hash type may differ by, inclusive; repeatable.",
+            show_default="the type's: pdq=31, phash=8, ...",
+        ),
+    ] = None,
+) -> None:
+    """Make an empty hash set, and the database if there is none."""
+    distances = dict(_distance(text) for text in max_distance or [])
+    with hashmatch.open(path, "c") as database:
+        database.create(set, contributor=contributor, max_distance=distances)
+    tell(f"created set {set!r} in {path}")
+
+
+def _distance(text: str) -> tuple[str, int]:
+    type, _, bits = text.partition("=")
+    if not (bits.isascii() and bits.isdecimal()):
+        raise ValueError(f"--max-distance must be TYPE=BITS, such as pdq=31, not {text!r}")
+    return type, int(bits)
+
+
+@db.command()
+def load(
+    path: PathArgument,
+    set: SetArgument,
+    hashes: Annotated[str, typer.Argument(metavar="LIST", help='A list of hashes; "-" is stdin.')],
+    type: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help=f"Kind of hash: {', '.join(HASH_TYPES)}.",
+            show_default="pdq",
+        ),
+    ] = None,
+    ref: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="CSV column with the ref, by which its contributor knows an item.",
+            show_default='"ref", or without one the hash itself',
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="CSV column with a label, or a JSON list of labels.",
+            show_default='"labels", if there is one',
+        ),
+    ] = None,
+    contributor: ContributorOption = None,
+    kind: Annotated[
+        KindName | None, typer.Option(help="What the items are.", show_default="image")
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="CSV column with the hash.", show_default="hash"),
+    ] = None,
+    on_error: OnErrorOption = OnError.STOP,
+    who: WhoOption = "",
+) -> None:
+    """Add a list to a hash set, in one step: all of it or, after an error, nothing.
+
+    An item whose ref the set has is updated. Rows of one ref, such as a video's frames, are one
+    item, and have to be beside each other. What `hashmatch db export` wrote needs no options and
+    is read back as it was.
+    """
+    from hashmatch.database import BatchList, Kind
+
+    skip = on_error is OnError.SKIP
+    batches = BatchList(
+        hashes, type, column, ref, labels, contributor, cast(Kind | None, kind), skip
+    )
+    with hashmatch.open(path, "r+") as database:
+        try:
+            with progress_bar("loading") as batches.on_read:
+                counts = database.load(set, batches, who=who)
+        except ValueError:
+            tell_faults(batches.faults)
+            raise
+        # What is done is told first: the folding is not needed for it to stand.
+        tell(f"loaded {'<stdin>' if hashes == '-' else hashes} into {set!r}: {_changes(counts)}")
+        tell_faults(batches.faults)
+        with progress_bar("folding"):
+            database.fold()
+
+
+@db.command()
+def remove(
+    path: PathArgument,
+    set: SetArgument,
+    refs: Annotated[
+        str,
+        typer.Argument(
+            metavar="REFS", help='Refs, one a line, or CSV with a column "ref"; "-" is stdin.'
+        ),
+    ],
+    contributor: ContributorOption = None,
+    who: WhoOption = "",
+) -> None:
+    """Remove items from a hash set, in one step. Refs that are not there are listed."""
+    from hashmatch.database import read_refs
+
+    texts = read_refs(refs)
+    with hashmatch.open(path, "r+") as database:
+        with progress_bar("removing"), database.change(set, who=who) as change:
+            change.remove(refs=texts, contributor=contributor)
+        tell(f"removed {count(change.counts.removed, 'item')} from {set!r}")
+        if missing := [reason for _, reason in change.counts.rejected]:
+            tell(f"{count(len(missing), 'ref')} not there:")
+            tell_lines(missing)
+        with progress_bar("folding"):
+            database.fold()
+
+
+@db.command()
+def sets(path: PathArgument) -> None:
+    """List the hash sets."""
+    with hashmatch.open(path) as database:
+        records = database.sets()
+    names = ("set", "contributor", "items", "signals", "within", "changed (UTC)", "checkpoint")
+    print_table(
+        names,
+        [
+            (
+                record.name,
+                record.contributor,
+                record.items,
+                record.signals,
+                _distances(record),
+                record.changed,
+                record.checkpoint,
+            )
+            for record in records
+        ],
+    )
+
+
+def _distances(record: SetRecord) -> str:
+    """Those of the types that the set has, and those that are not the usual ones."""
+    shown = (
+        f"{name} {bits}"
+        for name, bits in record.max_distance.items()
+        if name in record.hash_types or bits != HASH_TYPES[name].max_distance
+    )
+    return ", ".join(shown)
+
+
+@db.command()
+def status(path: PathArgument) -> None:
+    """Say what is held and how, and who writes."""
+    with hashmatch.open(path) as database:
+        state = database.status()
+    facts = {
+        "path": str(state.path),
+        "generation": f"{state.generation:,}",
+        "sets": f"{state.sets:,}",
+        "items": f"{state.items:,}",
+        "writer": state.writer or "none",
+        "trouble": state.trouble or "none",
+    }
+    with closed_pipe_is_quiet():
+        for name, value in facts.items():
+            print(f"{name:10}  {value}")
+        sys.stdout.flush()
+    if state.types:
+        print()
+        print_table(
+            ("type", "signals", "segments", "unfolded", "size"),
+            [
+                (name, held.signals, held.segments, held.unfolded, size(held.size_bytes))
+                for name, held in state.types.items()
+            ],
+        )
+
+
+@db.command()
+def check(path: PathArgument) -> None:
+    """Read a database through and compare everything in it with everything else.
+
+    Exit code: 0 if nothing is wrong, 1 if something is, 2 after an error.
+    """
+    with hashmatch.open(path) as database, progress_bar("checking") as bar:
+        faults = database.check(bar)
+    if faults:
+        tell(f"{path}: {count(len(faults), 'fault')}:")
+        tell_lines(faults)
+        raise typer.Exit(1)
+    tell(f"{path}: nothing wrong")
+
+
+@db.command()
+def repair(path: PathArgument) -> None:
+    """Build all segments anew from the catalog, which itself stays as it is."""
+    with hashmatch.open(path, "r+") as database, progress_bar("repairing"):
+        database.repair()
+    tell(f"{path}: all segments were built anew")
+
+
+@db.command()
+def compact(path: PathArgument) -> None:
+    """Fold the signals of each hash type into one segment, for the fastest searches."""
+    with hashmatch.open(path, "r+") as database, progress_bar("compacting"):
+        database.compact()
+        segments = sum(held.segments for held in database.status().types.values())
+    tell(f"{path}: {count(segments, 'segment')}")
+
+
+@db.command()
+def export(
+    path: PathArgument,
+    set: SetArgument,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write to this file.", show_default="stdout"
+        ),
+    ] = None,
+) -> None:
+    """Write a hash set as CSV, one row a signal, for `hashmatch db load`.
+
+    Columns: ref, contributor, kind, type, hash, quality, time_ms, labels (a JSON list), opinions (a
+    JSON list of objects with contributor, verdict, labels). Opinions on refs that no item has stand
+    in rows without a hash at the end.
+    """
+    from hashmatch.database import EXPORT_COLUMNS, export_rows
+
+    with (
+        hashmatch.open(path) as database,
+        closed_pipe_is_quiet(),
+        open_output(output) as file,
+        progress_bar("exporting", wanted=output is not None),
+    ):
+        rows = export_rows(database.contents(set))
+        first = list(islice(rows, 1))  # If there is no such set, nothing is written.
+        writer = CsvWriter(file)
+        writer.rows([EXPORT_COLUMNS, *first])
+        writer.rows(rows)
+    tell(f"exported {set!r}: {count(writer.written - 1, 'row')}")
+
+
+@db.command()
+def history(
+    path: PathArgument,
+    set: Annotated[str | None, typer.Argument(metavar="SET", help="Only of this hash set.")] = None,
+    ref: Annotated[
+        str | None, typer.Option(metavar="REF", help="Only what concerned this ref.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many changes.")] = 100,
+) -> None:
+    """List the changes, the newest first."""
+    with hashmatch.open(path) as database:
+        rows = database.history(set, ref, limit)
+    print_table(
+        ("generation", "time (UTC)", "set", "who", "change"),
+        [
+            (row.generation, row.time, row.set, row.who, what)
+            for row in rows
+            for what in (_events(row) if ref is not None else [_changes(row)])
+        ],
+    )
+
+
+def _changes(row: Counts | HistoryRow) -> str:
+    rejected = row.rejected if isinstance(row.rejected, int) else len(row.rejected)
+    numbers = {
+        "added": row.added,
+        "updated": row.updated,
+        "removed": row.removed,
+        "unchanged": row.unchanged,
+        "opinions": row.opinions,
+        "rejected": rejected,
+    }
+    return ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number) or "none"
+
+
+def _events(row: HistoryRow) -> list[str]:
+    return [
+        " ".join(
+            (
+                event.verdict or event.action,
+                f"by {event.contributor}" if event.contributor else "",
+                f"({', '.join(event.labels)})" if event.labels else "",
+            )
+        )
+        for event in row.events
+    ]
