@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from command import COMMAND, Run, on_terminal, parsed
 from hashmatch import Index, __version__, cli, lists
 from hashmatch.codes import encode_hex
 from oracle import flipped, random_codes
@@ -31,23 +29,6 @@ UPLOADS = np.stack(
 )
 MATCHES = [(0, 7, 31), (2, 3, 0), (4, 3, 5)]
 KNOWN_HEX, UPLOADS_HEX = encode_hex(KNOWN), encode_hex(UPLOADS)
-
-
-class Run:
-    """One run of the command in this process."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self._capfd, self._monkeypatch = capfd, monkeypatch
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        """Exit code, standard output and standard error."""
-        self._monkeypatch.setattr(sys, "argv", ["hashmatch", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = self._capfd.readouterr()
-        assert "Traceback" not in err
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
 
 
 @pytest.fixture
@@ -91,10 +72,6 @@ EXPECTED = [
     }
     for upload, row, distance in MATCHES
 ]
-
-
-def parsed(out: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(out), strict=True))
 
 
 def as_text(rows: list[dict[str, object]]) -> list[dict[str, str]]:
@@ -476,8 +453,6 @@ def test_version_and_help(run: Run) -> None:
 
 # Pipes and terminals, in processes of their own.
 
-COMMAND = (sys.executable, "-m", "hashmatch")
-
 
 def test_standard_input(known: Path, uploads: Path, tmp_path: Path) -> None:
     for arguments, source in (((known, "-"), uploads), (("-", uploads), known)):
@@ -521,26 +496,6 @@ def test_output_is_utf8_in_any_locale(known: Path, tmp_path: Path) -> None:
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
     )
     assert done.returncode == 0 and "\u6f22\u00e9.jpg" in done.stdout.decode()
-
-
-def on_terminal(*arguments: object) -> tuple[int, str]:
-    """Exit code, and what a terminal 100 columns wide shows of both outputs."""
-    ours, theirs = pty.openpty()
-    run = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        stdout=theirs,
-        stderr=theirs,
-        env=os.environ | {"COLUMNS": "100", "TERM": "xterm"},
-    )
-    os.close(theirs)
-    shown = b""
-    try:
-        while part := os.read(ours, 65_536):
-            shown += part
-    except OSError:
-        pass  # The way in which Linux says that a terminal has been closed.
-    os.close(ours)
-    return run.wait(), shown.decode()
 
 
 def test_a_table_on_a_terminal(known: Path, uploads: Path) -> None:

@@ -13,12 +13,16 @@ import hashmatch
 
 def test_public_names() -> None:
     assert set(hashmatch.__all__) == {
+        "Database",
+        "DatabaseMatch",
+        "DatabaseMatches",
         "FormatError",
         "Index",
         "Match",
         "Matches",
         "__version__",
         "kernels",
+        "open",
     }
     assert all(hasattr(hashmatch, name) for name in hashmatch.__all__)
     assert hashmatch.__version__ == version("hashmatch")
