@@ -1,4 +1,4 @@
-"""faiss behind the little that is compared: a range search whose distance is inclusive, as ours."""
+"""Peers behind the little that is compared: searches whose distance is inclusive, as ours."""
 
 from __future__ import annotations
 
@@ -59,3 +59,15 @@ def assert_same(index: hashmatch.Index, peer: Faiss, queries: Codes, max_distanc
         raise AssertionError(f"faiss and hashmatch differ within {max_distance}")
     if len(ours) == 0:
         raise AssertionError("nothing matched: these queries compare nothing")
+
+
+class ThreatExchange:
+    """The PDQ index of Meta's threatexchange package."""
+
+    def __init__(self, codes: Codes) -> None:
+        from threatexchange.signal_type.pdq.pdq_index import PDQIndex
+
+        self._index = PDQIndex(entries=((code.tobytes().hex(), None) for code in codes))
+
+    def add(self, code: Codes) -> None:
+        self._index.add(code.tobytes().hex(), None)

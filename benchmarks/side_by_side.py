@@ -21,9 +21,13 @@ from rich.table import Table
 
 import hashmatch
 import record
-from jobs import JOBS, LARGE, LARGE_JOBS
+from database_jobs import DATABASE_JOBS
+from jobs import JOBS as INDEX_JOBS
+from jobs import LARGE, LARGE_JOBS
 from record import Figure
 from timing import pin
+
+JOBS = {**INDEX_JOBS, **DATABASE_JOBS}
 
 
 def main() -> int:
