@@ -40,8 +40,9 @@ _LIVE = """
     WHERE id >= coalesce((SELECT max(id) FROM item WHERE id <= ?), 0) AND id < ?
         AND removed IS NULL AND types & ?
     ORDER BY id"""
+#: By the index of what was removed: ordered by a plain id, all items would be gone through.
 _REMOVED = """
-    SELECT id, count FROM item WHERE removed > added AND removed > ? ORDER BY id"""
+    SELECT id, count FROM item WHERE removed > added AND removed > ? ORDER BY +id"""
 _VERDICTS = """
     SELECT item.id, item.count, sum(DISTINCT verdict)
     FROM opinion CROSS JOIN latest USING (hash_set, ref) CROSS JOIN item ON item.id = latest.item
