@@ -173,7 +173,7 @@ def run(sample: Sample, damage: Damage, path: Path) -> None:
     if damage.contents == sample.contents:
         assert sample.ask(Index.open(path)) == sample.answers
         return
-    found = refused(lambda: _core.check(str(path), None))
+    found = refused(lambda: _core.Segment.open(str(path), False).check())
     copied = refused(lambda: use(sample, path, memory=True))
     assert found >= copied, "an open into memory refuses what check accepts"
     if not damage.sealed:

@@ -35,6 +35,8 @@ from database_model import (
 )
 from hashmatch import Database, FormatError
 from hashmatch.database import Batch, folding
+from hashmatch.database.engine import Segments
+from hashmatch.database.model import SegmentRecord
 from hashmatch.hash_types import HASH_TYPES
 from oracle import flipped, random_codes
 
@@ -419,6 +421,31 @@ def test_compact_and_repair(tmp_path: Path) -> None:
     assert database.check() == []
     assert {held.signals for held in database.status().types.values()} == {0}
     database.close()
+
+
+@pytest.mark.parametrize("ask", [Database.check, Database.refresh])
+def test_segments_merged_away_while_they_are_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Any
+) -> None:
+    """However often that happens in a row."""
+    database, _ = filled(tmp_path)
+    reader = hashmatch.open(tmp_path, "r")
+    folds = iter(range(20))
+    get = Segments.get
+
+    def get_late(segments: Segments, record: SegmentRecord) -> object:
+        if segments.path(record.file).exists() and next(folds, None) is not None:
+            with monkeypatch.context() as usual:
+                usual.setattr(Segments, "get", get)
+                database.repair()
+        return get(segments, record)
+
+    database.repair()
+    monkeypatch.setattr(Segments, "get", get_late)
+    assert ask(reader) in ([], database.generation)
+    assert next(folds, None) is None
+    database.close()
+    reader.close()
 
 
 def test_signals_in_no_segment_are_counted(tmp_path: Path) -> None:

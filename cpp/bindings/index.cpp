@@ -228,6 +228,14 @@ void bind_index(py::module_& module) {
             return OpenSegment{Segment::open(path, memory)};
           },
           "path"_a, "memory"_a, Unlocked())
+      .def(
+          "check",
+          [](const OpenSegment& opened, const py::object& progress) {
+            const auto report = progress_of<uint64_t>(progress);
+            const py::gil_scoped_release unlocked;
+            opened.segment->check(report);
+          },
+          "progress"_a = py::none())
       .def("__len__", [](const OpenSegment& opened) { return opened.segment->entries(); })
       .def_property_readonly(
           "id_range",
@@ -237,6 +245,10 @@ void bind_index(py::module_& module) {
           })
       .def_property_readonly("bits",
                              [](const OpenSegment& opened) { return opened.segment->bits(); })
+      .def_property_readonly("hash_type",
+                             [](const OpenSegment& opened) {
+                               return std::string(opened.segment->header().hash_type.data());
+                             })
       .def_property_readonly(
           "size_bytes", [](const OpenSegment& opened) { return opened.segment->image().size(); });
 }

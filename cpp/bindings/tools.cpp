@@ -158,14 +158,6 @@ void bind_tools(py::module_& module) {
              "max_distance"_a, "threads"_a);
   module.def("decode_hex", &decode_hex, "rows"_a, "width"_a);
   module.def("inspect", &inspect, "path"_a);
-  module.def(
-      "check",
-      [](const std::string& path, const py::object& progress) {
-        const auto report = progress_of<uint64_t>(progress);
-        const py::gil_scoped_release unlocked;
-        Segment::check(path, report);
-      },
-      "path"_a, "progress"_a);
 }
 
 }  // namespace hashmatch::bindings

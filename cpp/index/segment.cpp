@@ -58,12 +58,9 @@ std::shared_ptr<const Segment> Segment::from_image(Region image) {
   return std::shared_ptr<Segment>(new Segment(std::move(image), "index in memory"));
 }
 
-void Segment::check(const std::string& path,
-                    const std::function<void(uint64_t, uint64_t)>& progress) {
-  const Segment segment(checked_file(path), path);
-  segment.verify_structure();
-  segment.verify_checksums(progress);
-  segment.verify_numbers();
+void Segment::check(const std::function<void(uint64_t, uint64_t)>& progress) const {
+  verify_checksums(progress);
+  verify_numbers();
 }
 
 Segment::Segment(Region image, std::string name)

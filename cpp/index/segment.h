@@ -50,14 +50,13 @@ class Segment {
   // A segment in a block that the builder made.
   static std::shared_ptr<const Segment> from_image(Region image);
 
-  // Verifies every checksum of a file, and that its numbers are what FORMAT.md says. Throws IoError
-  // or FormatError. progress(done, total) in bytes.
-  static void check(const std::string& path,
-                    const std::function<void(uint64_t, uint64_t)>& progress);
-
   ~Segment();
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
+
+  // Verifies every checksum, and that all numbers are what FORMAT.md says. Throws FormatError.
+  // progress(done, total) in bytes.
+  void check(const std::function<void(uint64_t, uint64_t)>& progress) const;
 
   const format::Header& header() const { return *header_; }
   const Layout& layout() const { return layout_; }

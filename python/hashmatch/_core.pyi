@@ -130,6 +130,11 @@ class Segment:
 
     @staticmethod
     def open(path: bytes | str, memory: bool) -> Segment: ...
+    def check(self, progress: Callable[[int, int], object] | None = None) -> None:
+        """Verify every checksum and every number. FormatError says what is wrong and where.
+
+        `progress` is called with bytes done and in all."""
+
     def __len__(self) -> int: ...
     @property
     def id_range(self) -> tuple[int, int] | None:
@@ -137,6 +142,8 @@ class Segment:
 
     @property
     def bits(self) -> int: ...
+    @property
+    def hash_type(self) -> str: ...
     @property
     def size_bytes(self) -> int: ...
 
@@ -158,6 +165,3 @@ def inspect(path: bytes | str) -> dict[str, Any]:
     """The header of a segment file: version, bits, hash_type, max_distance, rows, distinct, bands,
     band_bits, sketch_bits, size_bytes, sections (a list of dicts: name, offset, size_bytes,
     crc32c)."""
-
-def check(path: bytes | str, progress: Callable[[int, int], object] | None) -> None:
-    """Verify every checksum and every offset of a segment file. FormatError says what and where."""

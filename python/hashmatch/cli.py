@@ -219,8 +219,9 @@ def check(
 ) -> None:
     """Read a built index through and verify every checksum and offset in it."""
     with progress_bar("checking") as bar:
-        _core.check(os.fsencode(file), bar)
-    tell(f"{file}: nothing wrong, {count(_core.inspect(os.fsencode(file))['rows'], 'hash')}")
+        segment = _core.Segment.open(os.fsencode(file), False)
+        segment.check(bar)
+    tell(f"{file}: nothing wrong, {count(len(segment), 'hash')}")
 
 
 @app.command()

@@ -89,7 +89,7 @@ std::string refusal(const Call& call) {
 
 std::string exercise(std::span<const std::byte> image) {
   const MemoryFile file(image);
-  const std::string checked = refusal([&] { Segment::check(file.path(), {}); });
+  const std::string checked = refusal([&] { Segment::open(file.path(), false)->check({}); });
   const std::string mapped = refusal([&] { open_and_use(file.path(), false); });
   const std::string copied = refusal([&] { open_and_use(file.path(), true); });
   if (checked.empty() && !(mapped + copied).empty()) {

@@ -275,7 +275,7 @@ TEST_CASE("searches, builds and saves do without threads") {
   CHECK(index->state()->is_one_clean_segment());
   CHECK(saved.contents(*index) == before);
   index->save(saved.path());
-  Segment::check(saved.path(), {});
+  Segment::open(saved.path(), false)->check({});
   CHECK(saved.contents(*Index::open(saved.path(), true)) == before);
 }
 
@@ -352,7 +352,8 @@ TEST_CASE("opening and checking a file ends with an error where memory is refuse
         if (attempt.last) break;
       }
     }
-    for (size_t n = 1; !Attempt(n, kind, [&] { Segment::check(saved.path(), {}); }).last; ++n) {
+    for (size_t n = 1;
+         !Attempt(n, kind, [&] { Segment::open(saved.path(), false)->check({}); }).last; ++n) {
     }
   }
 }

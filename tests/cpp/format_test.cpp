@@ -47,7 +47,7 @@ class Sample {
     change(bytes);
     publish_file(path_, bytes);
     try {
-      check ? Segment::check(path_, {}) : void(Segment::open(path_, false));
+      check ? Segment::open(path_, false)->check({}) : void(Segment::open(path_, false));
     } catch (const FormatError& error) {
       return error.what();
     }

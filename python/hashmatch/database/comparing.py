@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from hashmatch import _core
 from hashmatch.database.catalog import Catalog
-from hashmatch.database.engine import REPAIR, Segments, make_view, require_recorded
+from hashmatch.database.engine import REPAIR, Segments, UnusableSegment, make_view
 from hashmatch.database.model import SegmentRecord
 from hashmatch.database.snapshot import Snapshot
 from hashmatch.hash_types import HASH_TYPES
@@ -16,49 +15,57 @@ from hashmatch.index import Progress
 _ATTEMPTS = 5
 
 
-def compare(catalog: Catalog, segments: Segments, progress: Progress | None) -> list[str]:
-    """What is wrong, in words. `progress(done, total)` counts files and hash types."""
-    faults: list[str] = []
-    for _ in range(_ATTEMPTS):
+def compare(catalog: Catalog, folder: Path, progress: Progress | None) -> list[str]:
+    """What is wrong, in words, with a folder of segments. `progress(done, total)` counts files and
+    hash types.
+    """
+    missing: set[str] = set()
+    while True:
+        # The files themselves, not what may have been copied from them earlier.
+        segments = Segments(folder)
         with catalog.snapshot() as snapshot:
             records = snapshot.list_segments()
-            faults = _faults(snapshot, segments, records, progress)
-        # That a file was merged away meanwhile is no fault.
-        if not faults or {*records} <= {*catalog.list_segments()}:
-            break
-    return faults
+            faults = {record: _fault(segments.get, record) for record in records}
+            gone = {record.file for record in records if not segments.path(record.file).exists()}
+            # Merged away between listing and opening it, unless it is listed still.
+            if gone <= missing:
+                return _faults(snapshot, segments, faults, progress)
+            missing |= gone
 
 
 def _faults(
     snapshot: Snapshot,
     segments: Segments,
-    records: list[SegmentRecord],
+    opening: dict[SegmentRecord, str | None],
     progress: Progress | None,
 ) -> list[str]:
-    faults: list[str] = []
     types = snapshot.hash_types()
-    total = len(records) + len(types)
-    for done, record in enumerate(records):
+    total = len(opening) + len(types)
+    faults: list[str] = []
+    for done, (record, fault) in enumerate(opening.items()):
         if progress is not None:
             progress(done, total)
-        faults += _file_faults(segments, record)
+        fault = fault or _fault(lambda record: segments.get(record).check(), record)
+        faults += [fault] if fault else []
     if faults:
         return faults
-    for done, name in enumerate(types, len(records)):
+    for done, name in enumerate(types, len(opening)):
         if progress is not None:
             progress(done, total)
-        own = [record for record in records if record.hash_type == name]
+        own = [record for record in opening if record.hash_type == name]
         faults += _content_faults(snapshot, segments, name, own)
     return faults
 
 
-def _file_faults(segments: Segments, record: SegmentRecord) -> Iterator[str]:
-    path = segments.path(record.file)
+def _fault(look: Callable[[SegmentRecord], object], record: SegmentRecord) -> str | None:
+    """What `look` has to say against a segment, if anything."""
     try:
-        _core.check(os.fsencode(path), None)
-        require_recorded(path, record, _core.Segment.open(os.fsencode(path), False).id_range)
+        look(record)
+    except UnusableSegment as error:
+        return str(error)
     except (OSError, ValueError) as error:
-        yield f"{error}: {REPAIR}"
+        return f"{error}: {REPAIR}"
+    return None
 
 
 def _content_faults(

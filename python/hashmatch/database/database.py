@@ -307,7 +307,7 @@ class Database:
         """
         catalog = self._usable_catalog()
         with self._folding:
-            return catalog.check() + compare(catalog, self._engine.segments, progress)
+            return catalog.check() + compare(catalog, self._engine.segments.folder, progress)
 
     def repair(self, *, threads: int = 0) -> None:
         """Build all segments anew from the catalog, one for each hash type. What the catalog says

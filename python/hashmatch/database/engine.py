@@ -73,12 +73,12 @@ class Segments:
     """The open segment files of a folder, each mapped once however many indexes are made of it."""
 
     def __init__(self, folder: Path, memory: bool = False) -> None:
-        self._folder = folder
+        self.folder = folder
         self._memory = memory
         self._open: dict[str, _core.Segment] = {}
 
     def path(self, file: str) -> Path:
-        return self._folder / file
+        return self.folder / file
 
     def get(self, record: SegmentRecord) -> _core.Segment:
         """FileNotFoundError if it was merged away meanwhile."""
@@ -87,7 +87,7 @@ class Segments:
             path = self.path(record.file)
             try:
                 segment = _core.Segment.open(os.fsencode(path), self._memory)
-                require_recorded(path, record, segment.id_range)
+                require_recorded(path, record, segment)
             except _core.FormatError as error:
                 raise UnusableSegment(f"{error}: {REPAIR}") from None
             self._open[record.file] = segment
@@ -100,14 +100,14 @@ class Segments:
         self._open = dict(kept)
 
 
-def require_recorded(path: Path, record: SegmentRecord, ids: tuple[int, int] | None) -> None:
-    """FormatError if a sound file, with ids from the one to the other, is not what was recorded."""
-    header = _core.inspect(os.fsencode(path))
-    if (header["rows"], header["hash_type"]) != (record.rows, record.hash_type):
+def require_recorded(path: Path, record: SegmentRecord, segment: _core.Segment) -> None:
+    """FormatError if a sound file is not the one that was recorded."""
+    if (len(segment), segment.hash_type) != (record.rows, record.hash_type):
         raise _core.FormatError(
-            f"{path}: holds {header['rows']:,} {header['hash_type']} signals, the catalog says "
+            f"{path}: holds {len(segment):,} {segment.hash_type} signals, the catalog says "
             f"{record.rows:,} {record.hash_type}"
         )
+    ids = segment.id_range
     if ids and not record.first <= ids[0] <= ids[1] < record.end:
         raise _core.FormatError(
             f"{path}: holds signals {ids[0]} to {ids[1]}, the catalog says {record.first} to "
@@ -209,17 +209,17 @@ class Engine:
 
     def refresh(self) -> State:
         """The catalog's newest generation. What failed on the way leaves the state as it was."""
-        attempts = 5
-        for attempt in range(attempts):
+        missing = ""
+        while True:
             try:
                 with self.catalog.snapshot() as snapshot:
                     self.state = self._taken(snapshot, self.state.generation if self.state else 0)
                     return self.state
             except FileNotFoundError as error:
-                # A segment was merged away between listing and opening it: list again.
-                if attempt + 1 == attempts:
-                    raise UnusableSegment(f"{error.filename}: is gone: {REPAIR}") from error
-        raise AssertionError("unreachable")
+                # Merged away between listing and opening it, unless it is listed still.
+                if error.filename == missing:
+                    raise UnusableSegment(f"{missing}: is gone: {REPAIR}") from error
+                missing = error.filename
 
     def _taken(self, snapshot: Snapshot, generation: int) -> State:
         listed: dict[str, list[SegmentRecord]] = {}

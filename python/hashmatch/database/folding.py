@@ -209,7 +209,7 @@ def delete_files(segments: Segments, files: Iterable[str]) -> None:
 
 def sweep(catalog: Catalog, segments: Segments) -> None:
     """Delete what an interrupted fold or load left: files that the catalog does not list."""
-    folder = segments.path("")
+    folder = segments.folder
     # It may be missing in a copy of a database: all that it holds can be built again.
     folder.mkdir(exist_ok=True)
     listed = {record.file for record in catalog.list_segments()}
