@@ -46,8 +46,9 @@ double posting_ns(uint64_t n, const Layout& layout) {
 double candidate_ns(uint64_t n, const Layout& layout, const PassChance& pass) {
   const auto rows = static_cast<double>(n);
   const unsigned posting = packed_width(n) + (layout.has_far_sketches() ? kSketchBits / 8 : 0);
-  return pass.near * (3 + line_ns(rows * posting)) +
-         pass.far * (3 + line_ns(rows * static_cast<double>(code_bytes(layout.bits))));
+  // The lines of a candidate are asked for just before they are read.
+  return pass.near * (9 + 2 * line_ns(rows * posting)) +
+         pass.far * (9 + 2 * line_ns(rows * static_cast<double>(code_bytes(layout.bits))));
 }
 
 double scan_ns(uint64_t n, unsigned bits) {

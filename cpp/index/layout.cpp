@@ -144,7 +144,10 @@ Layout choose_layout(uint64_t n, unsigned bits, unsigned r, std::span<const doub
   }
   const std::vector<double> fair(bits, 1);
   if (entropy.empty()) entropy = fair;
-  const Candidate natural = cheapest_bands({bits, 0, {}}, bits, n, r, entropy);
+  // How uneven bits depend on each other is not known: where they stay, bands are cut as for random
+  // codes, and a query's radii are fitted to what its buckets hold.
+  Candidate natural = cheapest_bands({bits, 0, {}}, bits, n, r, fair);
+  natural.cost_ns = query_ns(natural.layout, n, r, entropy);
   Candidate chosen = natural;
   for (const double dull : {0.5, 0.25}) {
     const auto [order, covered] = dull_bits_last(entropy, dull);
