@@ -648,32 +648,34 @@ def test_forks_at_any_moment(tmp_path: Path) -> None:
 
     worker = threading.Thread(target=work)
     worker.start()
-    for _ in range(25):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                readers[0].match("pdq", codes_near("pdq", 2, 0), threads=2).ref  # noqa: B018
-                at = readers[0].refresh()
-                readers[1].status()
-                wait_until(lambda at=at: readers[1].generation >= at, 5)
-                found = readers[1].match("pdq", codes_near("pdq", 2, 0), max_distance=20)
-                assert len(found.ref) == len(found)
-                with pytest.raises(ValueError, match="fork"):
-                    database.create("more")
-                code = 0
-            finally:
-                os._exit(code)
-        waited = 0.0
-        while (status := os.waitpid(child, os.WNOHANG)) == (0, 0) and waited < 20:
-            time.sleep(0.01)
-            waited += 0.01
-        if status == (0, 0):
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-        assert status[1] == 0 and status[0] == child
-    done.set()
-    worker.join()
+    try:
+        for _ in range(25):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    readers[0].match("pdq", codes_near("pdq", 2, 0), threads=2).ref  # noqa: B018
+                    at = readers[0].refresh()
+                    readers[1].status()
+                    wait_until(lambda at=at: readers[1].generation >= at, 5)
+                    found = readers[1].match("pdq", codes_near("pdq", 2, 0), max_distance=20)
+                    assert len(found.ref) == len(found)
+                    with pytest.raises(ValueError, match="fork"):
+                        database.create("more")
+                    code = 0
+                finally:
+                    os._exit(code)
+            waited = 0.0
+            while (status := os.waitpid(child, os.WNOHANG)) == (0, 0) and waited < 20:
+                time.sleep(0.01)
+                waited += 0.01
+            if status == (0, 0):
+                os.kill(child, 9)
+                os.waitpid(child, 0)
+            assert status[1] == 0 and status[0] == child
+    finally:
+        done.set()
+        worker.join()
     assert_equal(database, model)
     for each in (*readers, database):
         each.close()

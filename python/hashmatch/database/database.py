@@ -15,6 +15,10 @@ from typing import Any, Self
 
 import numpy as np
 
+# numpy's unique imports it when first called: a child forked in the midst of that would wait for it
+# for ever.
+import numpy.ma
+
 from hashmatch import _core
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.codes import Codes, as_codes
