@@ -56,16 +56,19 @@ def pictures(codes: Codes, refs: list[str], labels: list[str] | None = None) -> 
         yield Batch("pdq", codes[rows], refs[rows], labels)
 
 
-def frames(codes: Codes) -> Iterator[Batch]:
+def video_refs(frames: int) -> list[str]:
+    videos = [f"video-{number:08}" for number in range(-(-frames // VIDEO_FRAMES))]
+    return [ref for ref in videos for _ in range(VIDEO_FRAMES)][:frames]
+
+
+def frames(codes: Codes, refs: list[str]) -> Iterator[Batch]:
     """Videos of 300 frames, one a second."""
     rows = BATCH_ROWS // VIDEO_FRAMES * VIDEO_FRAMES
     for at in range(0, len(codes), rows):
-        part = codes[at : at + rows]
-        numbers = np.arange(at, at + len(part))
-        refs = [f"video-{number:08}" for number in (numbers // VIDEO_FRAMES).tolist()]
-        times = numbers % VIDEO_FRAMES * 1000
-        quality = np.full(len(part), 100)
-        yield Batch("pdq", part, refs, kind="video", quality=quality, time_ms=times)
+        part = slice(at, at + rows)
+        times = np.arange(at, at + len(codes[part])) % VIDEO_FRAMES * 1000
+        quality = np.full(len(times), 100)
+        yield Batch("pdq", codes[part], refs[part], None, None, "video", quality, times)
 
 
 def filled(path: Path, codes: Codes, labels: list[str] | None = None) -> Database:
@@ -230,8 +233,8 @@ def _load_pictures(path: Path, rows: int) -> tuple[float, float, float]:
 
 
 def _load_frames(path: Path, rows: int) -> tuple[float, float, float]:
-    codes = datasets.make("uniform", rows).codes
-    return _loaded(path, lambda: frames(codes))
+    codes, refs = datasets.make("uniform", rows).codes, video_refs(rows)
+    return _loaded(path, lambda: frames(codes, refs))
 
 
 def _loaded(path: Path, batches: Callable[[], Iterator[Batch]]) -> tuple[float, float, float]:

@@ -103,7 +103,7 @@ def live_ids(snapshot: Snapshot, first: int = 0) -> dict[str, dict[int, bytes]]:
     live: dict[str, dict[int, bytes]] = {}
     for hash_type in TYPE_NUMBERS:
         codes: dict[int, bytes] = {}
-        for block, ids in snapshot.added_since(hash_type, first):
+        for block, ids in snapshot.live_signals(hash_type, first):
             assert block.shape == (len(ids), HASH_TYPES[hash_type].width)
             assert ids.dtype == np.uint64
             assert (np.diff(ids.astype(np.int64)) > 0).all()

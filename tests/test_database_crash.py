@@ -53,7 +53,7 @@ POINTS: list[tuple[Any, str, str]] = [
     (connections.Connection, "run", "INSERT INTO generation"),
     (connections.Connection, "run", "INSERT INTO segment"),
     (connections.Connection, "run", "DELETE FROM segment"),
-    (connections.Connection, "run_many", "INSERT INTO item"),
+    (connections.Connection, "insert", ""),
     (connections.Connection, "close", ""),
 ]
 

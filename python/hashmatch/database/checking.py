@@ -138,7 +138,7 @@ def _totals(rows: list[Row]) -> list[tuple[int, int] | None]:
     """The number and types of each item's signals as packed; None if they are damaged."""
     try:
         ids = np.array([row[0] for row in rows], np.int64)
-        counts, types = Signals([row[8] for row in rows], ids).totals()
+        counts, types = Signals.of([row[8] for row in rows], ids).totals()
         return list(zip(counts.tolist(), types.tolist(), strict=True))
     except (FormatError, TypeError):
         return [None] if len(rows) == 1 else [total for row in rows for total in _totals([row])]

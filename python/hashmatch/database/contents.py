@@ -76,7 +76,7 @@ def _signals(rows: Sequence[Row]) -> list[list[Signal]]:
     owners = np.repeat(np.arange(len(rows)), counts)
     ends = np.cumsum(counts)
     places = np.arange(len(owners)) - np.repeat(ends - counts, counts)
-    packed = Signals([row[6] for row in rows], np.array([row[0] for row in rows], np.int64))
+    packed = Signals.of([row[6] for row in rows], np.array([row[0] for row in rows], np.int64))
     details = packed.details(owners, places)
     signals = [
         Signal(TYPE_NAMES[number], code, None if quality < 0 else quality, None if ms < 0 else ms)

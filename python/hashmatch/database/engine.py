@@ -47,6 +47,20 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The items that somebody has, or had, an opinion on."""
+
+    #: Their signal ids, from the first to the last and one.
+    firsts: Ids
+    ends: Ids
+    #: VERDICT_BITS.
+    masks: NDArray[np.uint8]
+    #: How far they were taken in: the number of the newest opinion, and the next signal id.
+    opinion: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One generation, as searches see it. Never changes."""
 
@@ -57,10 +71,7 @@ class State:
     #: Signal ids from block_firsts[i] on, up to the next, are of the set of number block_sets[i].
     block_firsts: Ids
     block_sets: NDArray[np.uint16]
-    #: The items that somebody has an opinion on: their signal ids, first to end - 1, verdict bits.
-    opinion_firsts: Ids
-    opinion_ends: Ids
-    opinion_masks: NDArray[np.uint8]
+    verdicts: Verdicts
     #: What searches worked out for their filters; see filters.py.
     limits: dict[object, Any] = field(default_factory=dict)
 
@@ -243,14 +254,28 @@ class Engine:
         self.views = views
         self.segments.keep_only({r.file for view in views.values() for r in view.records})
         block_firsts, block_sets = snapshot.blocks()
-        firsts, counts, masks = snapshot.verdicts()
         return State(
             snapshot.generation,
             {name: view.index.snapshot() for name, view in views.items()},
             {record.name: record for record in snapshot.sets()},
             block_firsts,
             block_sets,
-            firsts,
-            firsts + counts,
-            masks,
+            _verdicts(snapshot, self.state.verdicts if self.state else None),
         )
+
+
+def _verdicts(snapshot: Snapshot, before: Verdicts | None) -> Verdicts:
+    opinion, end = snapshot.newest_opinion(), snapshot.end_signal()
+    if opinion == 0 or before is None or end - before.end > opinion:
+        firsts, counts, masks = snapshot.verdicts()
+        return Verdicts(firsts, firsts + counts, masks, opinion, end)
+    firsts, counts, masks = snapshot.verdicts(before.opinion, before.end)
+    kept = ~np.isin(before.firsts, firsts)
+    places = np.searchsorted(before.firsts[kept], firsts)
+    return Verdicts(
+        np.insert(before.firsts[kept], places, firsts),
+        np.insert(before.ends[kept], places, firsts + counts),
+        np.insert(before.masks[kept], places, masks),
+        opinion,
+        end,
+    )

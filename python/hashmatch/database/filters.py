@@ -102,12 +102,12 @@ def _with_verdicts(
     state: State, firsts: Ids, limits: NDArray[np.int16], wanted: int
 ) -> tuple[Ids, NDArray[np.int16]]:
     """The same where an item's verdicts allow it. An item's signals are all of one set."""
-    items, ends = state.opinion_firsts, state.opinion_ends
+    items, ends = state.verdicts.firsts, state.verdicts.ends
     edges = np.unique(np.concatenate([firsts, items, ends]))
     edges = edges[edges >= firsts[0]] if len(firsts) else edges[:0]
     block = np.searchsorted(firsts, edges, "right") - 1
     item = np.searchsorted(items, edges, "right") - 1
     inside = (item >= 0) & (edges < ends[item]) if len(items) else np.zeros(len(edges), bool)
     masks = np.full(len(edges), _NO_VERDICT_BIT, np.uint8)
-    masks[inside] = state.opinion_masks[item[inside]]
+    masks[inside] = state.verdicts.masks[item[inside]]
     return edges, np.where(masks & wanted, limits[block], -1).astype(np.int16)

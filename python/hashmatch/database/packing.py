@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,13 +143,22 @@ class Details(NamedTuple):
 class Signals:
     """The signals of many items, in columns. FormatError if a blob is damaged."""
 
-    def __init__(self, blobs: Sequence[bytes], firsts: NDArray[np.int64]) -> None:
-        """`firsts` are the items' first signal ids, which errors name."""
-        self._blob = b"".join(blobs)
-        self._buffer = np.frombuffer(self._blob, np.uint8)
+    def __init__(self, blob: bytes, sizes: NDArray[np.int64], firsts: NDArray[np.int64]) -> None:
+        """The items' blobs one after another, how long each is, and the items' first signal ids,
+        which errors name.
+        """
+        if sizes.sum() != len(blob):
+            raise FormatError(f"the signals of items from id {firsts[0]} on are damaged")
+        self._blob = blob
+        self._buffer = np.frombuffer(blob, np.uint8)
         self._firsts = firsts
-        self._ends = np.cumsum(np.fromiter(map(len, blobs), np.int64, len(blobs)))
+        self._ends = np.cumsum(sizes)
         self._begins = np.append(0, self._ends)[:-1]
+
+    @classmethod
+    def of(cls, blobs: Sequence[bytes], firsts: NDArray[np.int64]) -> Self:
+        """Those of a blob for each item."""
+        return cls(b"".join(blobs), np.fromiter(map(len, blobs), np.int64, len(blobs)), firsts)
 
     def codes(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
         """The codes of one type and their ids, ordered by item."""

@@ -10,7 +10,7 @@ from itertools import accumulate, repeat
 from typing import NamedTuple
 
 from hashmatch.database.columns import Items
-from hashmatch.database.connections import Connection
+from hashmatch.database.connections import Connection, Insertion
 from hashmatch.database.model import SegmentRecord
 from hashmatch.database.packing import replace_run
 from hashmatch.hash_types import hash_type
@@ -24,11 +24,22 @@ _LOOK_UP = """
     FROM json_each(?) CROSS JOIN latest CROSS JOIN item
     WHERE latest.hash_set = ? AND latest.ref = value AND latest.contributor = ?
         AND item.id = latest.item"""
-_INSERT = "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)"
-_WITHDRAW = "UPDATE item SET removed = ? WHERE id = ?"
-_POINT = """
-    INSERT INTO latest VALUES (?, ?, ?, ?)
-    ON CONFLICT (hash_set, ref, contributor) DO UPDATE SET item = excluded.item"""
+#: Shared: set, generation.
+_INSERT = Insertion(
+    "INSERT INTO item", "({}, ?1, {}, {}, {}, {}, {}, {}, ?2, NULL, {}, {})", shared=2
+)
+#: Shared: set, contributor, generation, kind, types.
+_APPEND = Insertion(
+    "INSERT INTO item", "({}, ?1, ?2, {}, ?4, {}, ?5, {}, ?3, NULL, NULL, {})", shared=5
+)
+_WITHDRAW = "UPDATE item SET removed = ? WHERE id IN (SELECT value FROM json_each(?))"
+#: Shared: set.
+_POINT = Insertion(
+    "INSERT INTO latest",
+    "(?1, {}, {}, {})",
+    shared=1,
+    tail="ON CONFLICT (hash_set, ref, contributor) DO UPDATE SET item = excluded.item",
+)
 
 
 class Version(NamedTuple):
@@ -87,7 +98,8 @@ class ItemRows:
 
     def withdraw(self, rows: Sequence[Known]) -> None:
         """Mark live rows removed."""
-        self._connection.run_many(_WITHDRAW, ((self._generation, row.id) for row in rows))
+        ids = json.dumps([row.id for row in rows])
+        self._connection.run(_WITHDRAW, (self._generation, ids))
         self.items -= len(rows)
         self.signals -= sum(row.live.size for row in rows if row.live)
 
@@ -96,20 +108,22 @@ class ItemRows:
         firsts = self._allocate([version.size for *_, version in rows])
         for *_, version in rows:
             self.types |= version.types
-        self._connection.run_many(
+        self._connection.insert(
             _INSERT,
+            (self._set, self._generation),
             (
                 (
-                    first, self._set, contributor, ref, version.kind, version.size, version.types,
-                    version.labels, self._generation, previous, version.signals,
+                    first, contributor, ref, version.kind, version.size, version.types,
+                    version.labels, previous, version.signals,
                 )
                 for first, (contributor, ref, previous, version) in zip(firsts, rows, strict=True)
             ),
         )  # fmt: skip
-        self._connection.run_many(
+        self._connection.insert(
             _POINT,
+            (self._set,),
             (
-                (self._set, ref, contributor, first)
+                (ref, contributor, first)
                 for first, (contributor, ref, *_) in zip(firsts, rows, strict=True)
             ),
         )
@@ -118,14 +132,18 @@ class ItemRows:
         """New rows of refs without earlier ones, which `index` makes known by ref."""
         firsts = self._allocate(items.counts)
         self.types |= items.type_bit if firsts else 0
-        self._connection.run_many(
-            _INSERT,
+        self._connection.insert(
+            _APPEND,
+            (self._set, contributor, self._generation, items.kind, items.type_bit),
             zip(
-                firsts, repeat(self._set), repeat(contributor), items.refs, repeat(items.kind),
-                items.counts, repeat(items.type_bit), items.labels or repeat(None),
-                repeat(self._generation), repeat(None), items.runs,
+                firsts,
+                items.refs,
+                items.counts,
+                items.labels or repeat(None),
+                items.runs,
+                strict=False,
             ),
-        )  # fmt: skip
+        )
 
     def none_known(self) -> bool:
         """Whether the set never had an item."""

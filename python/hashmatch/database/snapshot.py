@@ -27,27 +27,35 @@ from hashmatch.database.rows import end_signal, no_such_set
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.hash_types import hash_type as find_type
 
-#: Packed signals of which a block of `live_signals` is made, or a few items more.
-_BLOCK_BYTES = 2 << 20
+#: Signal ids that `live_signals` goes through at a time: so many signals at most, or an item more.
+_BLOCK_IDS = 32_768
 
 _SETS = """
     SELECT hash_set.number, hash_set.name, contributor.name, max_distance, items, signals,
         types, checkpoint, created, changed
     FROM hash_set JOIN contributor ON contributor.number = hash_set.contributor
     ORDER BY hash_set.number"""
+#: One row with all there is, as every row that is stepped to is a chance for other threads to take
+#: the interpreter. Text of blobs is their bytes. By id, which is the order of the table itself.
 _LIVE = """
-    SELECT id, signals FROM item
-    WHERE id >= coalesce((SELECT max(id) FROM item WHERE id <= ?), 0) AND id < ?
-        AND removed IS NULL AND types & ?
-    ORDER BY id"""
+    SELECT json_group_array(id), json_group_array(length(signals)),
+        CAST(group_concat(signals, '') AS BLOB)
+    FROM item NOT INDEXED WHERE id >= ? AND id < ? AND removed IS NULL AND types & ?"""
 #: By the index of what was removed: ordered by a plain id, all items would be gone through.
 _REMOVED = """
     SELECT id, count FROM item WHERE removed > added AND removed > ? ORDER BY +id"""
 _VERDICTS = """
     SELECT item.id, item.count, sum(DISTINCT verdict)
-    FROM opinion CROSS JOIN latest USING (hash_set, ref) CROSS JOIN item ON item.id = latest.item
+    FROM {} CROSS JOIN latest USING (hash_set, ref) CROSS JOIN item ON item.id = latest.item
     WHERE opinion.removed IS NULL AND item.removed IS NULL
     GROUP BY item.id ORDER BY item.id"""
+_ALL_VERDICTS = _VERDICTS.format("opinion")
+#: Of opinions later than one, and of items with ids from one on.
+_NEW_VERDICTS = """
+    WITH changed AS (
+        SELECT hash_set, ref FROM opinion WHERE number > ?
+        UNION SELECT hash_set, ref FROM item WHERE id >= ?
+    )""" + _VERDICTS.format("changed CROSS JOIN opinion USING (hash_set, ref)")
 #: One search in the tree for each id, and one for each item found.
 _JOIN = """
     WITH hit (id) AS (
@@ -116,36 +124,23 @@ class Snapshot:
         """
         number = TYPE_NUMBERS[find_type(hash_type).name]
         first = whole(first, "first", 0, MAX_COUNT)
-        end = self.end_signal() if end is None else whole(end, "end", 0, MAX_COUNT)
-        for rows in self._live_items(number, first, end):
+        newest = self.end_signal()
+        end = newest if end is None else min(whole(end, "end", 0, MAX_COUNT), newest)
+        # The item that the first id is of may begin before it.
+        (begin,) = self._connection.row("SELECT max(id) FROM item WHERE id <= ?", (first,))
+        for at in range(begin or 0, end, _BLOCK_IDS):
+            last = min(at + _BLOCK_IDS, end)
+            items, sizes, blob = self._connection.row(_LIVE, (at, last, 1 << number))
+            if blob is None:
+                continue
             with self._connection.sound():
-                items = np.array([id for id, _ in rows], np.int64)
-                codes, ids = Signals([blob for _, blob in rows], items).codes(number)
+                numbers = np.array([json.loads(items), json.loads(sizes)], np.int64)
+                codes, ids = Signals(blob, numbers[1], numbers[0]).codes(number)
             if len(ids) and (ids[0] < first or ids[-1] >= end):
                 within = (ids >= first) & (ids < end)
                 codes, ids = codes[within], ids[within]
             if len(ids):
                 yield codes, ids
-
-    def added_since(
-        self, hash_type: str, first: int
-    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint64]]]:
-        """`live_signals` from an id on: what was added since `end_signal` was that id."""
-        return self.live_signals(hash_type, first)
-
-    def _live_items(self, number: int, first: int, end: int) -> Iterator[list[Row]]:
-        """Ids and signals of items, enough for a block."""
-        held: list[Row] = []
-        held_bytes = 0
-        for rows in self._connection.stream(_LIVE, (first, end, 1 << number)):
-            held += rows
-            with self._connection.sound():
-                held_bytes += sum(len(blob) for _, blob in rows)
-            if held_bytes >= _BLOCK_BYTES:
-                yield held
-                held, held_bytes = [], 0
-        if held:
-            yield held
 
     def removed_since(self, generation: int) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """The items removed or updated after a generation: first ids, ascending, and counts."""
@@ -158,9 +153,20 @@ class Snapshot:
         firsts, numbers = self._columns("SELECT first, hash_set FROM block ORDER BY first", 2)
         return firsts.astype(np.uint64), numbers.astype(np.uint16)
 
-    def verdicts(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint8]]:
-        """The live items with opinions: first ids, ascending, counts, and masks of VERDICT_BITS."""
-        firsts, counts, masks = self._columns(_VERDICTS, 3)
+    def newest_opinion(self) -> int:
+        """The number of the newest opinion; 0 if there never was one. Each has the next."""
+        (number,) = self._connection.row("SELECT coalesce(max(number), 0) FROM opinion")
+        return int(number)
+
+    def verdicts(
+        self, opinion: int = 0, first: int = 0
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint8]]:
+        """The live items with opinions: first ids, ascending, counts, and masks of VERDICT_BITS.
+
+        Given what `newest_opinion` and `end_signal` were, those that may differ from then.
+        """
+        since = (opinion, first) if opinion else ()
+        firsts, counts, masks = self._columns(_NEW_VERDICTS if since else _ALL_VERDICTS, 3, *since)
         return firsts.astype(np.uint64), counts.astype(np.uint32), masks.astype(np.uint8)
 
     def _columns(self, sql: str, columns: int, *values: object) -> NDArray[np.int64]:
@@ -214,7 +220,7 @@ def _joined(ids: NDArray[np.uint64], rows: list[Row]) -> Joined:
     firsts = np.array(items, np.int64)
     places = np.searchsorted(firsts, ids.astype(np.int64), "right") - 1
     within = ids.astype(np.int64) - firsts[places]
-    details = Signals(blobs, firsts).details(places, within)
+    details = Signals.of(blobs, firsts).details(places, within)
     of_item = places.tolist()
     return Joined(
         ids,

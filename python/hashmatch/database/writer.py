@@ -22,6 +22,9 @@ _WAL_LIMIT_BYTES = 64 << 20
 _CHECKPOINT_ROWS = 4_000
 _CHECKPOINT_PAGES = 16_000
 
+#: Below SQLite's own limit, as an item is read in one piece with others beside it.
+_MOST_VALUE_BYTES = 900_000_000
+
 
 class Writer:
     """The one writing connection. Threads that want to write wait for one another."""
@@ -36,6 +39,7 @@ class Writer:
         self._checkpointing: threading.Thread | None = None
         self._connection = Connection(path, "mode=rw")
         try:
+            self._connection.limit_values(_MOST_VALUE_BYTES)
             # A file that is no catalog is left as it is.
             schema.read_version(self._connection)
             for pragma in (
