@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import shutil
 import tempfile
 import threading
@@ -250,13 +249,18 @@ def _load_frames(path: Path, rows: int) -> tuple[float, float, float]:
 
 
 def _loaded(path: Path, batches: Callable[[], Iterator[Batch]]) -> tuple[float, float, float]:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_bytes()
     with hashmatch.open(path, "c") as database:
         database.create(SET)
         _, took = timed(lambda: database.load(SET, batches()))
         segments = sum(file.stat().st_size for file in (path / "segments").iterdir())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return took, (peak - before) * 1024, segments
+    return took, _peak_bytes() - before, segments
+
+
+def _peak_bytes() -> int:
+    # Not ru_maxrss, which a process inherits from the one that starts it.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def reading(rows: int) -> Iterator[Figure]:

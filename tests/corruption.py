@@ -4,6 +4,7 @@ its own, so that a crash is seen: python corruption.py FOLDER FIRST LAST runs th
 
 from __future__ import annotations
 
+import os
 import random
 import struct
 import sys
@@ -17,7 +18,7 @@ from hashmatch import FormatError, Index, _core
 from oracle import flipped, random_codes
 from segment_file import SegmentFile, resealed
 
-CASES = 2000
+CASES = int(os.environ.get("HASHMATCH_CASES", "2000"))
 
 #: Index type, rows, and the distance to search at.
 SHAPES = [("phash", 300, 8), ("simhash", 3000, 3), ("pdq", 2500, 31), ("md5", 2500, 0)]

@@ -23,7 +23,7 @@ def test_damaged_files(tmp_path: Path, part: int) -> None:
         [sys.executable, corruption.__file__, str(tmp_path), *numbers],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=600 + share,
     )
     last = done.stdout.split()[-1:]
     assert done.returncode == 0, f"case {last}, exit {done.returncode}: {done.stderr[-2000:]}"

@@ -158,7 +158,7 @@ def look(path: Path, models: dict[int, Model]) -> int:
     with hashmatch.open(path, "r+") as writer:
         assert_equal(writer, model)
         assert writer.check() == []
-        listed = {record.file for record in writer._catalog.list_segments()}
+        listed = {record.file for record in writer._upkeep.catalog.list_segments()}
         assert {file.name for file in (path / "segments").iterdir()} == listed
     left = {file.name for file in path.iterdir()} - {"catalog.db", "segments", "writer.lock"}
     assert left <= {"catalog.db-wal", "catalog.db-shm"}

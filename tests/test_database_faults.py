@@ -131,7 +131,7 @@ def sound(path: Path, models: dict[int, Model]) -> int:
             assert database.check() == []
             generation = database.generation
     with hashmatch.open(path, "r+") as database:
-        listed = {record.file for record in database._catalog.list_segments()}
+        listed = {record.file for record in database._upkeep.catalog.list_segments()}
         assert {file.name for file in (path / "segments").iterdir()} == listed
     return generation
 
@@ -222,7 +222,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
                 changed(database, model, random_steps(turn))
                 database.compact()
                 assert database.check() == []
-                listed = {record.file for record in database._catalog.list_segments()}
+                listed = {record.file for record in database._upkeep.catalog.list_segments()}
                 assert {file.name for file in (path / "segments").iterdir()} == listed
         assert refused > 5
         database.close()
@@ -322,7 +322,7 @@ def with_little_memory(path: Path, room: int, seed: int) -> int:
                 assert str(path) in str(error), error
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (kept, hard))
-        with database._catalog.snapshot() as snapshot:
+        with database._upkeep.catalog.snapshot() as snapshot:
             if snapshot.generation > loads:
                 model.make("films", [Add("pdq", None, refs, queries)])
     database.refresh()

@@ -83,7 +83,7 @@ class DatabaseMachine(RuleBasedStateMachine):
             assert self.database.status().trouble is None
             self.reopen(memory=False)
             files = {file.name for file in (self.path / "segments").iterdir()}
-            with self.database._catalog.snapshot() as snapshot:
+            with self.database._upkeep.catalog.snapshot() as snapshot:
                 assert files == {record.file for record in snapshot.list_segments()}
         finally:
             self.remote.close()
@@ -155,9 +155,10 @@ class DatabaseMachine(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         """Until the background has nothing to fold."""
-        self.database._wake.set()
+        upkeep = self.database._upkeep
+        upkeep._wake.set()
         end = time.monotonic() + 20
-        while any(folding.range_to_fold(view) for view in self.database._engine.views.values()):
+        while any(folding.range_to_fold(view) for view in upkeep._engine.views.values()):
             assert time.monotonic() < end, self.database.status()
             time.sleep(0.002)
 
@@ -231,7 +232,9 @@ def test_any_sequence(remote: RemoteReader) -> None:
     DatabaseMachine.remote = remote
     run_state_machine_as_test(
         DatabaseMachine,
-        settings=settings(max_examples=20, stateful_step_count=25, derandomize=True, deadline=None),
+        settings=settings(
+            max_examples=ROUNDS // 3, stateful_step_count=25, derandomize=True, deadline=None
+        ),
     )
 
 
@@ -381,7 +384,7 @@ def closed_amid(path: Path, seed: int) -> None:
             assert database.generation in (acknowledged[0], acknowledged[0] + 1)
             assert_equal(database, models[database.generation])
             assert database.check() == []
-            listed = {record.file for record in database._catalog.list_segments()}
+            listed = {record.file for record in database._upkeep.catalog.list_segments()}
             if mode == "r":
                 assert {file.name for file in (path / "segments").iterdir()} == listed
 

@@ -2,7 +2,7 @@
 
 from hashmatch.database.batches import BatchList, read_refs
 from hashmatch.database.changes import Change
-from hashmatch.database.database import Database, Status, TypeStatus, open
+from hashmatch.database.database import Database, Status, open
 from hashmatch.database.exchange import EXPORT_COLUMNS, export_rows
 from hashmatch.database.matches import DatabaseMatch, DatabaseMatches
 from hashmatch.database.model import (
@@ -14,6 +14,7 @@ from hashmatch.database.model import (
     Opinion,
     SetRecord,
     Signal,
+    TypeStatus,
 )
 
 __all__ = [

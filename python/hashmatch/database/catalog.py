@@ -105,6 +105,11 @@ class Catalog:
         """Whether it was opened for writing."""
         return self._writer is not None
 
+    @property
+    def is_open(self) -> bool:
+        """False once it was closed, and in a forked child."""
+        return self._readers.is_open
+
     def close(self) -> None:
         """Let go of the file, and of the right to write. Closing twice is as good as once."""
         self._readers.close()

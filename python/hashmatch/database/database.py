@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 # numpy's unique imports it when first called: a child forked in the midst of that would wait for it
 # for ever.
-import numpy.ma
-
 from hashmatch import _core
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.codes import Codes, as_codes
 from hashmatch.database.catalog import Catalog, Mode
 from hashmatch.database.changes import Change, OnError
-from hashmatch.database.comparing import compare
-from hashmatch.database.engine import Engine, State, UnusableSegment, View
+from hashmatch.database.engine import State
 from hashmatch.database.filters import limits_for
-from hashmatch.database.folding import (
-    fold,
-    make_segments,
-    range_to_fold,
-    rebuild,
-    sweep,
-    unlisted_files,
-    whole_range,
-)
+from hashmatch.database.folding import make_segments, unlisted_files
 from hashmatch.database.locking import writer_of
 from hashmatch.database.matches import DatabaseMatches
 from hashmatch.database.model import (
@@ -46,27 +32,14 @@ from hashmatch.database.model import (
     Opinion,
     SegmentRecord,
     SetRecord,
+    TypeStatus,
 )
 from hashmatch.database.snapshot import Snapshot
+from hashmatch.database.upkeep import Upkeep
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.index import Progress
 
-#: How often a reader looks for a new generation.
-_POLL_S = 0.2
-#: How long a writer waits before it again tries to take in what it committed.
-_RETRY_S = 1.0
 _MAX_THREADS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class TypeStatus:
-    """How the signals of one hash type are held."""
-
-    signals: int
-    segments: int
-    #: Signals that are in no segment yet.
-    unfolded: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +56,6 @@ class Status:
     writer: str | None
     #: What kept the newest generation from being taken in, or a fold from being made.
     trouble: str | None
-
-
-#: Chooses the signal ids of a view that are to become one segment.
-_Choose = Callable[[View], tuple[int, int] | None]
 
 
 class Database:
@@ -109,34 +78,15 @@ class Database:
             raise ValueError(f'mode must be "r", "r+" or "c", not {mode!r}')
         self._path = Path(path)
         self._mode: Mode = mode
-        self._catalog = Catalog.open(self._path, mode)
         self._closing = False
-        self._trouble: str | None = None
-        self._behind = False
+        self._pid = os.getpid()
+        catalog = Catalog.open(self._path, mode)
         try:
-            self._engine = Engine(self._catalog, memory)
-            self._make_locks()
-            if self._catalog.writable:
-                sweep(self._catalog, self._engine.segments)
-            self._start()
+            self._upkeep = Upkeep(catalog, memory)
         except BaseException:
-            self._catalog.close()
+            catalog.close()
             raise
         _databases.add(self)
-
-    def _make_locks(self) -> None:
-        self._refreshing = threading.Lock()
-        self._folding = threading.Lock()
-        self._wake = threading.Event()
-
-    def _start(self) -> None:
-        # With a damaged segment nothing can be searched; but it can be checked and repaired.
-        with suppress(UnusableSegment):
-            self._engine.refresh()
-        self._pid = os.getpid()
-        work = self._fold_when_due if self._catalog.writable else self._follow
-        self._worker = threading.Thread(target=work, name="hashmatch", daemon=True)
-        self._worker.start()
 
     # Reading.
 
@@ -192,16 +142,6 @@ class Database:
     def status(self) -> Status:
         """What is held and how."""
         state = self._open_state()
-        with self._refreshing:
-            types = {
-                name: TypeStatus(
-                    len(view.index),
-                    len(view.records),
-                    int(np.count_nonzero(view.index.contains_each(view.gap_ids))),
-                    view.index.size_bytes,
-                )
-                for name, view in self._engine.views.items()
-            }
         items = sum(record.items for record in state.sets.values())
         return Status(
             self._path,
@@ -209,9 +149,9 @@ class Database:
             state.generation,
             len(state.sets),
             items,
-            types,
+            self._upkeep.types(),
             writer_of(self._path),
-            self._trouble,
+            self._upkeep.trouble,
         )
 
     def contents(self, set: str) -> Iterator[Item | Opinion]:
@@ -230,7 +170,7 @@ class Database:
     def refresh(self) -> int:
         """Take in the newest generation now, and return it. Readers do so by themselves."""
         self._usable_catalog()
-        return self._refreshed().generation
+        return self._upkeep.refresh().generation
 
     # Writing.
 
@@ -241,7 +181,7 @@ class Database:
         that of a type that is not given is its usual one. ValueError if there is one of that name.
         """
         self._usable_catalog().create_set(name, contributor, dict(max_distance or {}))
-        self._take_in()
+        self._upkeep.take_in()
 
     @contextmanager
     def change(self, set: str, *, who: str = "", on_error: OnError = "raise") -> Iterator[Change]:
@@ -253,7 +193,7 @@ class Database:
         """
         with self._usable_catalog().change(set, who, on_error) as change:
             yield change
-        self._take_in()
+        self._upkeep.take_in()
 
     def load(
         self,
@@ -272,7 +212,7 @@ class Database:
         what it raises ends the load.
         """
         threads = whole(threads, "threads", 0, _MAX_THREADS)
-        catalog, segments = self._usable_catalog(), self._engine.segments
+        catalog, segments = self._usable_catalog(), self._upkeep.segments
         with unlisted_files(segments) as files:
 
             def make(
@@ -282,7 +222,7 @@ class Database:
                 return make_segments(snapshot, segments, files, kinds, ids, generation, threads)
 
             counts = catalog.load(set, batches, who, progress, on_error, make)
-        self._take_in()
+        self._upkeep.take_in()
         return counts
 
     def fold(self, *, threads: int = 0) -> None:
@@ -290,18 +230,14 @@ class Database:
         soon after its change.
         """
         threads = whole(threads, "threads", 0, _MAX_THREADS)
-        self._writable_catalog()
-        self.refresh()
-        while self._fold_once(threads):
-            pass
+        self._require_writable()
+        self._upkeep.fold(threads)
 
     def compact(self, *, threads: int = 0) -> None:
         """Fold each hash type's signals into one segment, for the fastest searches."""
         threads = whole(threads, "threads", 0, _MAX_THREADS)
-        self._writable_catalog()
-        self.refresh()
-        for name in list(self._engine.views):
-            self._fold(name, whole_range, threads)
+        self._require_writable()
+        self._upkeep.compact(threads)
 
     def check(self, progress: Progress | None = None) -> list[str]:
         """What is wrong with the database, in words; nothing, if it is as it should be.
@@ -309,125 +245,40 @@ class Database:
         Reads all of it: the catalog's own consistency, every segment file's checksums and numbers,
         and whether the segments hold what the catalog says.
         """
-        catalog = self._usable_catalog()
-        with self._folding:
-            return catalog.check() + compare(catalog, self._engine.segments.folder, progress)
+        self._usable_catalog()
+        return self._upkeep.check(progress)
 
     def repair(self, *, threads: int = 0) -> None:
         """Build all segments anew from the catalog, one for each hash type. What the catalog says
         of items is not changed.
         """
         threads = whole(threads, "threads", 0, _MAX_THREADS)
-        catalog = self._writable_catalog()
-        with self._folding:
-            with catalog.snapshot() as snapshot:
-                types = snapshot.hash_types()
-            for name in types:
-                rebuild(catalog, self._engine.segments, HASH_TYPES[name], threads)
-            self.refresh()
-
-    # The background.
-
-    def _follow(self) -> None:
-        """Take in what the writer commits."""
-        version = None
-        while not self._wake.wait(_POLL_S):
-            try:
-                newest = self._catalog.data_version()
-                if newest != version:
-                    self.refresh()
-                    version = newest
-                self._trouble = None
-            except Exception as error:  # the last good state goes on being searched
-                self._trouble = f"{error}"
-
-    def _fold_when_due(self) -> None:
-        while True:
-            self._wake.wait(_RETRY_S if self._behind else None)
-            if self._closing:
-                return
-            self._wake.clear()
-            try:
-                if self._behind:
-                    self.refresh()
-                while not self._closing and self._fold_once(1):
-                    pass
-                self._trouble = None
-            except Exception as error:  # a later change tries again
-                self._trouble = f"{error}"
-
-    def _fold_once(self, threads: int) -> bool:
-        return any(self._fold(name, range_to_fold, threads) for name in list(self._engine.views))
-
-    def _fold(self, name: str, choose: _Choose, threads: int) -> bool:
-        """Fold the range that is chosen, if any is. Whether it was."""
-        if self._chosen(name, choose) is None:
-            return False
-        with self._folding:
-            # Another thread may have folded it, while this one waited.
-            self.refresh()
-            within = self._chosen(name, choose)
-            if within is None:
-                return False
-            fold(self._usable_catalog(), self._engine.segments, HASH_TYPES[name], within, threads)
-            self.refresh()
-        return True
-
-    def _chosen(self, name: str, choose: _Choose) -> tuple[int, int] | None:
-        with self._refreshing:
-            return choose(self._engine.views[name])
-
-    def _take_in(self) -> None:
-        """Show searches what was committed, which stands even if that fails."""
-        try:
-            self.refresh()
-        except Exception as error:  # the background tries again
-            self._trouble = f"{error}"
-        self._wake.set()
-
-    def _refreshed(self) -> State:
-        with self._refreshing:
-            self._behind = True
-            state = self._engine.refresh()
-            self._behind = False
-            return state
+        self._require_writable()
+        self._upkeep.rebuild(threads)
 
     # Opening, closing, forking, pickling.
 
     def _open_state(self) -> State:
         self._require_open()
-        # Without a state a segment was damaged, and this raises what is wrong with it.
-        return self._engine.state or self._refreshed()
+        return self._upkeep.state
 
     def _require_open(self) -> None:
         if self._closing:
             raise ValueError(f"{self._path}: the database was closed")
         if self._pid != os.getpid() and self._mode == "r":
-            self._open_in_child()
+            self._upkeep.restart(lambda: Catalog.open(self._path, "r"))
+            self._pid = os.getpid()
 
     def _usable_catalog(self) -> Catalog:
         self._require_open()
         if self._pid != os.getpid():
             raise ValueError(f"{self._path}: opened to write before a fork: open it again")
-        return self._catalog
+        return self._upkeep.catalog
 
-    def _writable_catalog(self) -> Catalog:
-        catalog = self._usable_catalog()
-        if not catalog.writable:
+    def _require_writable(self) -> None:
+        if not self._usable_catalog().writable:
             fault = 'was opened for reading: open it with mode "r+"'
             raise PermissionError(errno.EACCES, fault, str(self._path))
-        return catalog
-
-    def _forked(self) -> None:
-        """In a forked child: forget what other threads of the parent may have been amid."""
-        self._make_locks()
-        self._engine.views = {}
-
-    def _open_in_child(self) -> None:
-        with self._refreshing:
-            if self._pid != os.getpid():
-                self._catalog = self._engine.catalog = Catalog.open(self._path, "r")
-                self._start()
 
     def _join(self, ids: Any) -> Any:
         with self._usable_catalog().snapshot() as snapshot:
@@ -441,9 +292,8 @@ class Database:
             return
         self._closing = True
         if self._pid == os.getpid():
-            self._wake.set()
-            self._worker.join()
-            self._catalog.close()
+            self._upkeep.stop()
+            self._upkeep.catalog.close()
 
     def __enter__(self) -> Self:
         return self
@@ -481,7 +331,7 @@ _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for database in _databases:
-        database._forked()
+        database._upkeep.forked()
 
 
 os.register_at_fork(after_in_child=_after_fork)

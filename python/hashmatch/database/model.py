@@ -210,3 +210,14 @@ class Joined:
 
     def __len__(self) -> int:
         return len(self.refs)
+
+
+@dataclass(frozen=True, slots=True)
+class TypeStatus:
+    """How the signals of one hash type are held."""
+
+    signals: int
+    segments: int
+    #: Signals that are in no segment yet.
+    unfolded: int
+    size_bytes: int

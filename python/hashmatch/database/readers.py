@@ -54,7 +54,7 @@ class Readers:
             connection.close()
             raise
         with self._lending:
-            kept = look is None and self._poll.is_open
+            kept = look is None and self.is_open
             if kept:
                 self._idle.append(connection)
         if not kept:
@@ -71,6 +71,11 @@ class Readers:
                 stale.close()
             (version,) = self._poll.row("PRAGMA data_version")
             return self._polls << 32 | int(version)
+
+    @property
+    def is_open(self) -> bool:
+        """False once it was closed, and in a forked child."""
+        return self._poll.is_open
 
     def close(self) -> None:
         """Connections that are lent are closed when they come back."""
