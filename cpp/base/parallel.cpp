@@ -1,15 +1,34 @@
 #include "base/parallel.h"
 
+#include <cxxabi.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <vector>
 
 namespace hashmatch {
+namespace {
+
+// What a thread that throws needs for it is set up when it begins, and where there is no memory for
+// that, glibc ends the process. So there has to be room for it, and a stack of the usual size,
+// before, and nothing else is done until it has begun.
+constexpr size_t kThreadBytes = 12 << 20;
+
+// Not by malloc, which would keep the room to itself.
+void require_room_for_a_thread() {
+  constexpr int kKind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void* const room = mmap(nullptr, kThreadBytes, PROT_READ | PROT_WRITE, kKind, -1, 0);
+  if (room == MAP_FAILED) throw std::bad_alloc();
+  munmap(room, kThreadBytes);
+}
+
+}  // namespace
 
 unsigned available_threads() {
   cpu_set_t set;
@@ -32,6 +51,7 @@ void parallel_for(size_t count, unsigned threads,
     return;
   }
   std::atomic<size_t> next{0};
+  std::atomic<unsigned> begun{0};
   std::exception_ptr failure;
   std::mutex failure_mutex;
   const auto work = [&](unsigned worker) {
@@ -43,10 +63,20 @@ void parallel_for(size_t count, unsigned threads,
       if (!failure) failure = std::current_exception();
     }
   };
+  const auto begin = [&](unsigned worker) {
+    [[maybe_unused]] void* const volatile globals = abi::__cxa_get_globals();
+    begun = worker;
+    begun.notify_one();
+    work(worker);
+  };
   {
     std::vector<std::jthread> others;
     try {
-      for (unsigned worker = 1; worker < workers; ++worker) others.emplace_back(work, worker);
+      for (unsigned worker = 1; worker < workers; ++worker) {
+        require_room_for_a_thread();
+        others.emplace_back(begin, worker);
+        begun.wait(worker - 1);
+      }
     } catch (const std::exception&) {
       // No more threads now, or no memory for one: those that run share the work.
     }

@@ -145,15 +145,15 @@ std::vector<uint16_t> nearest_centres(const Layout& layout, std::span<const uint
   std::vector<uint64_t> padded(centres.begin(), centres.end());
   padded.resize(padded.size() + kernel::kOverreadBytes / 8);
   std::vector<uint16_t> of_row(rows, kNoClump);
-  parallel_for((rows + kStep - 1) / kStep, threads, [&](size_t task, unsigned) {
-    thread_local Scratch scratch;
+  std::vector<Scratch> scratch(resolve_threads(threads));
+  parallel_for((rows + kStep - 1) / kStep, threads, [&](size_t task, unsigned worker) {
     const auto first = static_cast<uint32_t>(task) * kStep;
     const uint32_t count = std::min(kStep, rows - first);
     std::vector<uint64_t> codes(size_t{count} * words + kernel::kOverreadBytes / 8);
     for (uint32_t i = 0; i < count; ++i) read(first + i, codes.data() + size_t{i} * words);
     std::vector<kernel::Hit> hits;
     scan_rows(padded.data(), centre_count, 0, codes.data(), count, first, words, reach(layout.bits),
-              scratch, hits);
+              scratch[worker], hits);
     std::ranges::sort(hits, [](const kernel::Hit& a, const kernel::Hit& b) {
       return std::tie(a.row, b.distance, b.query) < std::tie(b.row, a.distance, a.query);
     });

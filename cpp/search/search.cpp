@@ -59,6 +59,17 @@ Workspace& workspace() {
   return space;
 }
 
+// Those of the workers of one call. Only the caller's thread has its own: for the others, glibc
+// would end the process if there were no memory for it.
+class Workspaces {
+ public:
+  explicit Workspaces(unsigned threads) : others_(threads - 1) {}
+  Workspace& of(unsigned worker) { return worker == 0 ? workspace() : others_[worker - 1]; }
+
+ private:
+  std::vector<Workspace> others_;
+};
+
 // Everything within max_distance of one query, unsorted, in space.found.
 void find_one(const State& state, const uint64_t* query, uint32_t max_distance,
               const IdLimits& limits, Workspace& space) {
@@ -80,7 +91,8 @@ void find_one(const State& state, const uint64_t* query, uint32_t max_distance,
 
 // What blocks of queries use one after another.
 struct BlockSpace {
-  explicit BlockSpace(unsigned threads) : hits(threads), found(threads) {}
+  explicit BlockSpace(unsigned threads) : spaces(threads), hits(threads), found(threads) {}
+  Workspaces spaces;
   std::vector<std::vector<Hit>> hits;     // one list a worker, empty between blocks
   std::vector<std::vector<Found>> found;  // likewise
   std::vector<size_t> starts;
@@ -91,7 +103,7 @@ struct BlockSpace {
 // Everything within max_distance of each of many queries, unsorted, in space.found.
 void find_many(const State& state, const uint64_t* queries, size_t count, uint32_t max_distance,
                const IdLimits& limits, BlockSpace& space) {
-  auto& [hits, found, starts, next, grouped] = space;
+  auto& [spaces, hits, found, starts, next, grouped] = space;
   const auto threads = static_cast<unsigned>(hits.size());
   const unsigned words = words_of(state.bits);
   for (const SegmentPart& part : state.segments) {
@@ -108,8 +120,8 @@ void find_many(const State& state, const uint64_t* queries, size_t count, uint32
       const size_t first = task * kStep;
       const size_t last = std::min(first + kStep, count);
       scan_rows(queries + first * words, last - first, static_cast<uint32_t>(first),
-                part.chunk->codes.data(), part.rows, 0, words, max_distance, workspace().scratch,
-                hits[worker]);
+                part.chunk->codes.data(), part.rows, 0, words, max_distance,
+                spaces.of(worker).scratch, hits[worker]);
       add_chunk_hits(part, hits[worker], limits, found[worker]);
       hits[worker].clear();
     });
@@ -131,7 +143,7 @@ void append(std::span<const Found> sorted, uint64_t limit, Results& out) {
 // Groups what was found by query with a counting sort, sorts each group, and appends. Returns how
 // many were found.
 size_t gather(BlockSpace& space, size_t count, uint64_t limit, Results& out) {
-  auto& [hits, found, starts, next, grouped] = space;
+  auto& [spaces, hits, found, starts, next, grouped] = space;
   starts.assign(count + 1, 0);
   for (const auto& list : found) {
     for (const Found& f : list) ++starts[f.query + 1];
@@ -145,13 +157,14 @@ size_t gather(BlockSpace& space, size_t count, uint64_t limit, Results& out) {
     list.clear();
   }
   constexpr size_t kStep = 64;
-  parallel_for(
-      (count + kStep - 1) / kStep, total < 100'000 ? 1 : static_cast<unsigned>(found.size()),
-      [&](size_t task, unsigned) {
-        for (size_t i = task * kStep; i < std::min((task + 1) * kStep, count); ++i) {
-          sort_found({grouped.data() + starts[i], starts[i + 1] - starts[i]}, workspace().spare);
-        }
-      });
+  parallel_for((count + kStep - 1) / kStep,
+               total < 100'000 ? 1 : static_cast<unsigned>(found.size()),
+               [&](size_t task, unsigned worker) {
+                 auto& spare = spaces.of(worker).spare;
+                 for (size_t i = task * kStep; i < std::min((task + 1) * kStep, count); ++i) {
+                   sort_found({grouped.data() + starts[i], starts[i + 1] - starts[i]}, spare);
+                 }
+               });
   for (size_t i = 0; i < count; ++i) {
     append({grouped.data() + starts[i], starts[i + 1] - starts[i]}, limit, out);
   }
@@ -294,11 +307,13 @@ Results nearest(const State& state, const std::byte* queries, size_t count, uint
   Results results;
   const unsigned words = words_of(state.bits);
   const size_t row_bytes = code_bytes(state.bits);
+  const unsigned threads = resolve_threads(options.threads);
+  Workspaces spaces(threads);
   in_blocks(count, kNearestBlock, options, [&](size_t first, size_t block) {
     const Codes rows(queries + first * row_bytes, block, state.bits);
     std::vector<std::vector<Found>> found(block);
-    parallel_for((block + kStep - 1) / kStep, options.threads, [&](size_t task, unsigned) {
-      Workspace& space = workspace();
+    parallel_for((block + kStep - 1) / kStep, threads, [&](size_t task, unsigned worker) {
+      Workspace& space = spaces.of(worker);
       for (size_t i = task * kStep; i < std::min((task + 1) * kStep, block); ++i) {
         nearest_one(state, rows.data() + i * words, k, options.max_distance, space);
         found[i] = space.found;
@@ -327,7 +342,7 @@ Results scan(std::span<const std::byte> rows, unsigned bits, const std::byte* qu
   parallel_for((count + kStep - 1) / kStep, options.threads, [&](size_t task, unsigned worker) {
     const size_t first = task * kStep;
     const size_t queries_here = std::min(kStep, count - first);
-    Workspace& space = workspace();
+    Workspace& space = all.spaces.of(worker);
     space.hits.clear();
     const auto take = [&](const uint64_t* codes, size_t n, size_t first_row) {
       scan_rows(wanted.data() + first * words, queries_here, static_cast<uint32_t>(first), codes, n,

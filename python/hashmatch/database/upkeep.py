@@ -4,6 +4,7 @@ writer's folds what changed, a reader's takes in what the writer commits.
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,9 @@ from hashmatch.index import Progress
 _POLL_S = 0.2
 #: How long a writer waits before it again tries to take in what it committed.
 _RETRY_S = 1.0
+
+#: More than a thread's stack, and what NumPy sets up when a thread first uses it.
+_THREAD_BYTES = 10 << 20
 
 #: Chooses the signal ids of a view that are to become one segment.
 _Choose = Callable[[View], tuple[int, int] | None]
@@ -51,8 +55,12 @@ class Upkeep:
         # With a damaged segment nothing can be searched; but it can be checked and repaired.
         with suppress(UnusableSegment):
             self._engine.refresh()
-        work = self._fold_when_due if self.catalog.writable else self._follow
-        self._worker = threading.Thread(target=work, name="hashmatch", daemon=True)
+        # Where a thread's first use of NumPy finds no memory, glibc ends the process.
+        try:
+            mmap.mmap(-1, _THREAD_BYTES).close()
+        except OSError as error:
+            raise MemoryError(f"too little memory for a thread ({error})") from None
+        self._worker = threading.Thread(target=self._work, name="hashmatch", daemon=True)
         self._worker.start()
 
     def stop(self) -> None:
@@ -165,6 +173,13 @@ class Upkeep:
             return choose(self._engine.views[name])
 
     # The thread.
+
+    def _work(self) -> None:
+        np.empty(1)  # its first use of NumPy
+        if self.catalog.writable:
+            self._fold_when_due()
+        else:
+            self._follow()
 
     def _follow(self) -> None:
         version = None
