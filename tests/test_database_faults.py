@@ -74,7 +74,7 @@ def faulty(path: Path, actions: list[str], fault: tuple[int, int, int, int]) -> 
     changed(database, model, random_steps(20))
     held = [model.copy()]
     raised: list[BaseException] = []
-    stopped = False
+    stopped, unsynced = False, held[0]
     arm(what, first, last, number)
     for action in actions:
         steps: list[Step] = [loaded(7)] if action == "load" else random_steps(30)
@@ -100,7 +100,8 @@ def faulty(path: Path, actions: list[str], fault: tuple[int, int, int, int]) -> 
             raised.append(error)
             if action == "reopen":
                 break
-            stopped = stopped or "synced" in str(error)
+            if not stopped and "synced" in str(error):
+                stopped, unsynced = True, after
             # What was there is still there, and is searched on.
             assert database.generation in (held[-1].generation, after.generation)
             assert_answers(database, {held[-1].generation: held[-1], after.generation: after})
@@ -121,7 +122,8 @@ def faulty(path: Path, actions: list[str], fault: tuple[int, int, int, int]) -> 
         with pytest.raises(OSError, match="open again"), database.change("films"):
             pass
     # As at the end of a process, without a close that brings the WAL into the file.
-    return held[-1], after, [(type(error), str(error)) for error in raised], calls
+    last = unsynced if stopped else after
+    return held[-1], last, [(type(error), str(error)) for error in raised], calls
 
 
 def sound(path: Path, models: dict[int, Model]) -> int:
