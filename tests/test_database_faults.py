@@ -122,8 +122,8 @@ def faulty(path: Path, actions: list[str], fault: tuple[int, int, int, int]) -> 
         with pytest.raises(OSError, match="open again"), database.change("films"):
             pass
     # As at the end of a process, without a close that brings the WAL into the file.
-    last = unsynced if stopped else after
-    return held[-1], last, [(type(error), str(error)) for error in raised], calls
+    perhaps = unsynced if stopped else after
+    return held[-1], perhaps, [(type(error), str(error)) for error in raised], calls
 
 
 def sound(path: Path, models: dict[int, Model]) -> int:
