@@ -39,7 +39,7 @@ from database_model import (
 from database_reader import RemoteReader
 from fresh_process import FreshProcesses
 from hashmatch import Database
-from hashmatch.database import Batch, folding
+from hashmatch.database import Batch, folding, snapshot
 
 ROUNDS = int(os.environ.get("HASHMATCH_ROUNDS", "60"))
 SEEDS = st.integers(0, 10_000)
@@ -49,7 +49,8 @@ DISTANCES = {"films": {"phash": 4}, "pictures": {"pdq": 9, "md5": 2}}
 
 @pytest.fixture(autouse=True)
 def small_folds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folds, merges and gaps come up with a few dozen rows."""
+    """Folds, merges and gaps come up with a few dozen rows, and what is read is read in pieces."""
+    monkeypatch.setattr(snapshot, "_BLOCK_IDS", 7)
     monkeypatch.setattr(folding, "FOLD_ROWS", 12)
     monkeypatch.setattr(folding, "FOLD_IDS", 60)
     monkeypatch.setattr(folding, "MAX_SEGMENTS", 2)
