@@ -12,8 +12,6 @@ from hashmatch.database.snapshot import Snapshot
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.index import Progress
 
-_ATTEMPTS = 5
-
 
 def compare(catalog: Catalog, folder: Path, progress: Progress | None) -> list[str]:
     """What is wrong, in words, with a folder of segments. `progress(done, total)` counts files and

@@ -79,7 +79,12 @@ class Upkeep:
         with self._refreshing:
             if not self.catalog.is_open:
                 self.catalog = self._engine.catalog = open_catalog()
-                self._start()
+                try:
+                    self._start()
+                except BaseException:
+                    # So that the next use tries again.
+                    self.catalog.close()
+                    raise
 
     # What is searched.
 
