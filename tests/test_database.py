@@ -423,6 +423,21 @@ def test_compact_and_repair(tmp_path: Path) -> None:
     database.close()
 
 
+def test_compacting_leaves_nothing_to_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even ids that are all another type's, of which a fold would make an empty segment."""
+    with hashmatch.open(tmp_path, "c") as database:
+        database.create("films")
+        for kind in ("pdq", "md5"):
+            with database.change("films") as change:
+                change.add(kind, codes_near(kind, 100, 1), refs=[f"{kind} {n}" for n in range(100)])
+            database.compact()
+        monkeypatch.setattr(folding, "FOLD_IDS", 60)
+        database.compact()
+        database.fold()
+        held = database.status().types
+        assert {name: each.segments for name, each in held.items()} == {"pdq": 1, "md5": 1}
+
+
 @pytest.mark.parametrize("ask", [Database.check, Database.refresh])
 def test_segments_merged_away_while_they_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Any

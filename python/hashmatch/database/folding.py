@@ -70,8 +70,11 @@ def range_to_fold(view: View) -> tuple[int, int] | None:
 
 
 def whole_range(view: View) -> tuple[int, int] | None:
-    """The range of all signal ids; None if they are one segment already."""
-    if len(view.records) == 1 and not len(view.gap_ids) and not view.dead.any():
+    """The range of all signal ids; None if they are one segment already, beside which nothing is
+    to be folded.
+    """
+    pieces = _pieces(view)
+    if len(pieces) == 1 and pieces[0].segment and not view.dead.any():
         return None
     return 0, view.end
 
