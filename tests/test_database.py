@@ -35,7 +35,7 @@ from database_model import (
 )
 from hashmatch import Database, FormatError
 from hashmatch.database import Batch, folding
-from hashmatch.database.engine import Segments
+from hashmatch.database.engine import Engine, Segments
 from hashmatch.database.model import SegmentRecord
 from hashmatch.hash_types import HASH_TYPES
 from oracle import flipped, random_codes
@@ -694,6 +694,31 @@ def test_forks_at_any_moment(tmp_path: Path) -> None:
     assert_equal(database, model)
     for each in (*readers, database):
         each.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_that_cannot_begin_tries_again(tmp_path: Path) -> None:
+    database, model = filled(tmp_path, 3)
+    reader = hashmatch.open(tmp_path)
+    made = reader.generation
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            refresh = Engine.refresh
+            Engine.refresh = None  # type: ignore[method-assign, assignment]
+            for _ in range(2):
+                with pytest.raises(TypeError):
+                    reader.refresh()
+            Engine.refresh = refresh  # type: ignore[method-assign]
+            wait_until(lambda: reader.generation == made + 1, 5)
+            code = 0
+        finally:
+            os._exit(code)
+    changed(database, model, "films", [])
+    assert os.waitpid(child, 0)[1] == 0
+    reader.close()
+    database.close()
 
 
 def test_two_of_a_kind(tmp_path: Path) -> None:
