@@ -434,6 +434,31 @@ def test_after_a_failed_sync_nothing_is_written(
     fill_more(tmp_path)
 
 
+def test_a_change_that_could_not_be_undone_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As without memory: the next one begins by undoing it."""
+    fill(tmp_path)
+    run = Connection.run
+
+    def run_without_memory(self: Connection, sql: str, values: tuple[object, ...] = ()) -> int:
+        if sql == "ROLLBACK":
+            raise MemoryError
+        return run(self, sql, values)
+
+    with Catalog.open(tmp_path, "r+") as catalog:
+        monkeypatch.setattr(Connection, "run", run_without_memory)
+        for _ in range(2):
+            with pytest.raises(MemoryError), catalog.change(SET) as change:
+                change_number(change, 8)
+                raise ZeroDivisionError
+        monkeypatch.undo()
+        with catalog.change(SET) as change:
+            change_number(change, 7)
+        with catalog.snapshot() as snapshot:
+            assert_holds(snapshot, model_after(7))
+
+
 def test_checkpoints_are_made_beside_the_commits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

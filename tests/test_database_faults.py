@@ -24,6 +24,7 @@ from database_model import (
     TYPES,
     Add,
     Model,
+    Remove,
     Step,
     assert_answers,
     assert_equal,
@@ -32,7 +33,7 @@ from database_model import (
     random_steps,
 )
 from fresh_process import FAIL, SHORT, FreshProcesses, arm, compiled_faults, disarm
-from hashmatch import Database, FormatError
+from hashmatch import Database, FormatError, _core
 from hashmatch.database import Batch, folding
 from hashmatch.database.catalog import Mode
 from oracle import random_codes
@@ -390,6 +391,30 @@ def damage(segments: list[Path], kind: str, chance: random.Random) -> Path:
             rewrite(file, other.read_bytes())
             rewrite(other, contents)
     return file
+
+
+def test_a_damaged_segment_that_opens(tmp_path: Path) -> None:
+    """What a removal after it was built is looked up in is damaged: the rest goes on."""
+    database, model = filled(tmp_path, 0)
+    changed(database, model, [loaded(1)])
+    database.compact()
+    changed(database, model, [Remove(None, ["ref-30"])])
+    database.close()
+    (file,) = tmp_path.rglob("*.seg")
+    sections = _core.inspect(os.fsencode(file))["sections"]
+    (entries,) = (each for each in sections if each["name"] == "entries by id")
+    with file.open("r+b") as opened:
+        # The first and the last are looked at when it is opened.
+        opened.seek(entries["offset"] + 20)
+        opened.write(b"\xff" * 20)
+    with hashmatch.open(tmp_path) as reader:
+        assert reader.check()
+        with pytest.raises(FormatError, match="repair"):
+            assert_equal(reader, model)
+    with hashmatch.open(tmp_path, "r+") as database:
+        database.repair()
+        assert_equal(database, model)
+        assert database.check() == []
 
 
 KINDS = ["header", "section", "truncated", "deleted", "swapped"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,15 @@ class UnusableSegment(_core.FormatError):
     """A listed segment file that is damaged, another's or gone. The catalog can replace it."""
 
 
+@contextmanager
+def _usable() -> Iterator[None]:
+    """What is wrong with a segment is told with what to do about it."""
+    try:
+        yield
+    except _core.FormatError as error:
+        raise UnusableSegment(f"{error}: {REPAIR}") from None
+
+
 class Segments:
     """The open segment files of a folder, each mapped once however many indexes are made of it."""
 
@@ -96,11 +106,9 @@ class Segments:
         segment = self._open.get(record.file)
         if segment is None:
             path = self.path(record.file)
-            try:
+            with _usable():
                 segment = _core.Segment.open(os.fsencode(path), self._memory)
                 require_recorded(path, record, segment)
-            except _core.FormatError as error:
-                raise UnusableSegment(f"{error}: {REPAIR}") from None
             self._open[record.file] = segment
         return segment
 
@@ -174,7 +182,8 @@ def advance(view: View, snapshot: Snapshot, generation: int) -> None:
 
 def _change(view: View, added: list[tuple[NDArray[np.uint8], Ids]], removed: Ids, end: int) -> None:
     # Ids of other hash types, and of what was removed before a segment was built, are not held.
-    removed = removed[view.index.contains_each(removed) != 0]
+    with _usable():
+        removed = removed[view.index.contains_each(removed) != 0]
     if not added and not len(removed):
         view.end = end
         return
@@ -186,7 +195,8 @@ def _change(view: View, added: list[tuple[NDArray[np.uint8], Ids]], removed: Ids
         inside = (removed >= record.first) & (removed < record.end)
         dead[number] += np.count_nonzero(inside)
     # From here on nothing fails that leaves the view out of step with its index.
-    view.index.change(codes, ids, removed, 0)
+    with _usable():
+        view.index.change(codes, ids, removed, 0)
     view.gap_ids, view.dead, view.end = gap_ids, dead, end
 
 

@@ -73,6 +73,8 @@ class Writer:
                 raise OSError(errno.EIO, fault, str(self._path))
             self._owner = threading.get_ident()
             try:
+                # Without memory even the end of the one before may have failed.
+                self._roll_back()
                 self._connection.run("BEGIN IMMEDIATE")
                 self._connection.fault = None
                 yield self._connection
@@ -84,11 +86,14 @@ class Writer:
             except BaseException as error:
                 # What a failed sync left on the disk is not known, so nothing more is written.
                 self._unsynced = isinstance(error, SyncError)
-                if self._connection.in_transaction:
-                    self._connection.run("ROLLBACK")
+                self._roll_back()
                 raise
             finally:
                 self._owner = None
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.run("ROLLBACK")
 
     def _checkpoint_if_due(self) -> None:
         rows = self._connection.total_changes
