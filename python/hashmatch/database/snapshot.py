@@ -84,6 +84,7 @@ class Snapshot:
     def __init__(self, connection: Connection) -> None:
         """`connection` is in a transaction, which the caller ends."""
         self._lent: Connection | None = connection
+        self._end: int | None = None
         # The first read is what pins the state.
         (last,) = connection.row("SELECT coalesce(max(number), 0) FROM generation")
         self.generation = int(last)
@@ -113,7 +114,9 @@ class Snapshot:
 
     def end_signal(self) -> int:
         """The next signal id to be allocated."""
-        return end_signal(self._connection)
+        if self._end is None:
+            self._end = end_signal(self._connection)
+        return self._end
 
     def live_signals(
         self, hash_type: str, first: int = 0, end: int | None = None
