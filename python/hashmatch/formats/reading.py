@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hashmatch.formats import csv_list, exported
+from hashmatch.formats.exported import is_header
 from hashmatch.formats.lines import header_of
 from hashmatch.formats.model import Block, ListError, Options, Part, Source
 from hashmatch.formats.opening import BytesRead, name_of, opened
-from hashmatch.formats.registry import detected, format_named
 from hashmatch.hash_types import hash_type
 
 #: How a built index begins.
@@ -45,6 +44,9 @@ class HashList:
 
     def __iter__(self) -> Iterator[Part]:
         """ListError, or OSError from the file."""
+        # Readers use the database's vocabulary, and the database reads lists.
+        from hashmatch.formats.registry import detected, format_named
+
         chosen = format_named(self.format) if self.format else None
         wanted = self.options.hash_type and hash_type(self.options.hash_type).name
         with opened(self.path, self.on_read) as (head, file, path):
@@ -53,7 +55,7 @@ class HashList:
             source = Source(self.name, file, self.options, path, self.skip_faults)
             source.for_database, source.faults = self.for_database, self.faults
             format = chosen or detected(head, self.options, self.path)
-            self.is_export = format is csv_list and exported.is_header(header_of(head))
+            self.is_export = format.name == "csv" and is_header(header_of(head))
             others: dict[str, None] = {}
             found = False
             for part in format.read(source):

@@ -29,9 +29,14 @@ FORMATS: tuple[Format, ...] = (
 WRITERS: tuple[Writer, ...] = (csv_list,)
 
 #: The extra that a format needs, for those that need one.
-EXTRAS: Mapping[str, str] = {}
-#: How the name of a file that is written in a format ends, beside the format's own name.
-SUFFIXES: Mapping[str, str] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+EXTRAS: Mapping[str, str] = {"parquet": "arrow", "arrow": "arrow"}
+#: The format that a file is written in whose name ends like this.
+SUFFIXES: Mapping[str, str] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "vpdq-json",
+}
 
 
 def format_named(name: str) -> Format:
