@@ -67,10 +67,14 @@ def read(source: Source) -> Iterator[Part]:
 
 def _delimiter(source: Source, begin: bytes) -> str:
     """What separates the fields of a file that begins with those lines."""
+    asked = asked_delimiter(source)
+    return asked or delimiter_of(plain_text(first_line(begin)), source.options.column or "hash")
+
+
+def asked_delimiter(source: Source) -> str | None:
+    """The delimiter in the options, if there is one. ListError if it can be none."""
     asked = source.options.delimiter
-    if asked is None:
-        return delimiter_of(plain_text(first_line(begin)), source.options.column or "hash")
-    if len(asked) != 1 or asked in '"\r\n':
+    if asked is not None and (len(asked) != 1 or asked in '"\r\n'):
         raise ListError(f"{source.name}: --delimiter must be one character, not {asked!r}")
     return asked
 

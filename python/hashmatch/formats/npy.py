@@ -6,8 +6,11 @@ mapped.
 
 from __future__ import annotations
 
+import ast
+import math
+import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,13 @@ about = "NumPy array: uint8 with a hash a row, or uint64 for 64 bits"
 _MAGIC = b"\x93NUMPY"
 BLOCK_ROWS = 131_072
 
+#: Far more than the header of an array of hashes needs.
+_MOST_HEADER_BYTES = 10_000
+#: No hash is as large.
+_MOST_ROW_BYTES = 256
+#: The types that NumPy writes of numbers.
+_NUMBERS = re.compile(r"[<>|=][biufc][0-9]{1,2}", re.ASCII)
+
 #: The rows from one number to another.
 _Rows = Callable[[int, int], NDArray[Any]]
 
@@ -34,56 +44,82 @@ def recognises(head: bytes) -> bool:
 def read(source: Source) -> Iterator[Block]:
     type = hash_type(source.options.hash_type or "pdq")
     try:
-        count, rows = _mapped(source.path) if source.path else _streamed(source)
+        header = _header(source.file)
+        if not header.shape:
+            raise ValueError("an array without dimensions holds no hashes")
+        rows = _mapped(source.path, header) if source.path else _streamed(source.file, header)
+        count = header.shape[0]
         for begin in range(0, count, BLOCK_ROWS):
             codes = as_codes(rows(begin, min(begin + BLOCK_ROWS, count)), type)
             numbers = np.arange(begin, begin + len(codes))
             yield Block(type.name, codes, numbers, kind=source.options.kind or "image")
-    except (TypeError, ValueError, EOFError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, ListError):
             raise
         raise ListError(f"{source.name}: {error}") from None
 
 
-def _mapped(path: str) -> tuple[int, _Rows]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return len(array), lambda begin, end: np.asarray(array[begin:end])
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    #: Whether columns rather than rows are one after another.
+    fortran: bool
+    dtype: np.dtype[Any]
+    #: In the file.
+    size_bytes: int
 
 
-def _streamed(source: Source) -> tuple[int, _Rows]:
-    file = source.file
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"version {version} of the format is not known")
-    header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
+def _header(file: BinaryIO) -> _Header:
+    """ValueError if it is none. NumPy's own reader raises more than it says."""
+    start = file.read(len(_MAGIC) + 2)
+    major = start[-2] if len(start) == len(_MAGIC) + 2 else 0
+    if major not in (1, 2, 3):
+        raise ValueError(f"version {major} of the format is not known")
+    sized = file.read(2 if major == 1 else 4)
+    size = int.from_bytes(sized, "little")
+    text = file.read(min(size, _MOST_HEADER_BYTES))
+    if len(text) < size or not text.endswith(b"\n"):
+        raise ValueError("the header of the array is damaged")
+    try:
+        found = ast.literal_eval(text.decode("latin-1").strip())
+        shape, fortran, descr = found["shape"], found["fortran_order"], found["descr"]
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        raise ValueError("the header of the array is damaged") from None
+    if not isinstance(descr, str) or not _NUMBERS.fullmatch(descr):
+        raise ValueError(f"an array of {descr!r} holds no hashes, and objects are not read")
+    whole = isinstance(shape, tuple) and all(type(each) is int and each >= 0 for each in shape)
+    if not whole or type(fortran) is not bool:
+        raise ValueError("the header of the array is damaged")
+    return _Header(shape, fortran, np.dtype(descr), len(start) + len(sized) + size)
+
+
+def _mapped(path: str, header: _Header) -> _Rows:
+    if not math.prod(header.shape):
+        return lambda begin, end: np.empty((end - begin, *header.shape[1:]), header.dtype)
+    array: NDArray[Any] = np.memmap(
+        path,
+        header.dtype,
+        "r",
+        header.size_bytes,
+        header.shape,
+        "F" if header.fortran else "C",
     )
-    shape, fortran, dtype = header(file)
-    if dtype.hasobject or not dtype.itemsize:
-        raise ValueError(f"an array of {dtype} holds no hashes")
-    if not shape:
-        raise ValueError("an array without dimensions holds no hashes")
-    if fortran and len(shape) > 1:
+    return lambda begin, end: np.asarray(array[begin:end])
+
+
+def _streamed(file: BinaryIO, header: _Header) -> _Rows:
+    if header.fortran and len(header.shape) > 1:
         raise ValueError(
-            "an array in Fortran order is read from a file that is not compressed only: "
-            "save numpy.ascontiguousarray of it"
+            "an array in Fortran order is only read from a file that is not compressed: save "
+            "numpy.ascontiguousarray of it"
         )
+    row_bytes = math.prod(header.shape[1:]) * header.dtype.itemsize
+    if row_bytes > _MOST_ROW_BYTES:
+        raise ValueError(f"an array of shape {header.shape} holds no hashes")
 
     def rows(begin: int, end: int) -> NDArray[Any]:
-        wanted = (end - begin, *shape[1:])
-        size = int(np.prod(wanted, dtype=object)) * dtype.itemsize
-        if size > _most_bytes(end - begin):
-            raise ValueError(f"an array of shape {shape} of {dtype} holds no hashes")
-        raw = file.read(size)
-        if len(raw) < size:
+        raw = file.read((end - begin) * row_bytes)
+        if len(raw) < (end - begin) * row_bytes:
             raise ValueError("the file ends too early")
-        return np.frombuffer(raw, dtype).reshape(wanted)
+        return np.frombuffer(raw, header.dtype).reshape(end - begin, *header.shape[1:])
 
-    return shape[0], rows
-
-
-def _most_bytes(rows: int) -> int:
-    """Rows of a size that no hash has are refused by their shape before they are read."""
-    return 4_096 * rows
+    return rows

@@ -16,7 +16,7 @@ import numpy as np
 
 from hashmatch import _core
 from hashmatch.codes import hex_fault
-from hashmatch.formats.csv_list import place_beside, record_fault, require_distinct
+from hashmatch.formats.csv_list import asked_delimiter, place_beside, record_fault, require_distinct
 from hashmatch.formats.labels import Labels
 from hashmatch.formats.lines import Record, Records, header_of, lines_to_header
 from hashmatch.formats.model import Block, ListError, Part, Source
@@ -56,7 +56,7 @@ def _types(header: Sequence[str]) -> dict[int, HashType]:
 
 def read(source: Source) -> Iterator[Part]:
     begin = lines_to_header(source.file)
-    delimiter = source.options.delimiter or _delimiter(begin) or ","
+    delimiter = asked_delimiter(source) or _delimiter(begin) or ","
     records = Records(begin, source.file, delimiter)
     line, header, fault = next(records, (1, [], None))
     if fault:
