@@ -25,7 +25,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _HEAD_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 20
 #: Four bytes of zstd may stand for 128 KiB, and all that a piece stands for is given at once.
-_ZSTD_PIECE_BYTES = 1 << 10
+_ZSTD_PIECE_BYTES = 512
 #: What the format recommends that every decoder should take.
 _ZSTD_WINDOW_BYTES = 8 << 20
 

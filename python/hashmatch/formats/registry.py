@@ -51,14 +51,16 @@ def format_named(name: str) -> Format:
 def detected(head: bytes, options: Options, path: str) -> Format:
     """The format of a file that begins like this."""
     format = next(format for format in FORMATS if format.recognises(head))
-    return csv_list if format is hex_lines and _is_lone_column(head, options, path) else format
+    return csv_list if format is hex_lines and _is_header(head, options, path) else format
 
 
-def _is_lone_column(head: bytes, options: Options, path: str) -> bool:
-    """Whether the first line is the header of a CSV of one column rather than a faulty hash."""
+def _is_header(head: bytes, options: Options, path: str) -> bool:
+    """Whether the first line is a header, as the options have it, rather than a faulty hash."""
     first = plain_text(first_line(head))
     if not first or first.strip('"') == (options.column or "hash"):
         return bool(first)
+    if options.delimiter and options.delimiter in first:
+        return True
     # Only the file's name can tell a header without the wanted column from a faulty hash.
     named_csv = path.lower().endswith(".csv")
     return named_csv and hex_fault(first, hash_type(options.hash_type or "pdq")) is not None
