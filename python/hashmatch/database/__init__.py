@@ -16,6 +16,8 @@ from hashmatch.database.model import (
     Signal,
     TypeStatus,
 )
+from hashmatch.database.video_matches import FramePair, FramePairs, VideoMatch, VideoMatches
+from hashmatch.vpdq import Frames
 
 __all__ = [
     "EXPORT_COLUMNS",
@@ -26,6 +28,9 @@ __all__ = [
     "Database",
     "DatabaseMatch",
     "DatabaseMatches",
+    "FramePair",
+    "FramePairs",
+    "Frames",
     "HistoryRow",
     "Item",
     "Kind",
@@ -34,6 +39,8 @@ __all__ = [
     "Signal",
     "Status",
     "TypeStatus",
+    "VideoMatch",
+    "VideoMatches",
     "export_rows",
     "open",
     "read_refs",
