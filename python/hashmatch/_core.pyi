@@ -122,6 +122,27 @@ class Snapshot:
         limits[i], or not at all where that is negative or they come before limits_from[0]; what
         they leave out does not count for `limit`."""
 
+    def near_groups(
+        self,
+        codes: NDArray[np.uint8],
+        max_distance: int,
+        threads: int,
+        firsts: NDArray[np.uint64],
+        until: NDArray[np.uint64],
+        weights: NDArray[np.uint32],
+        needed: int,
+        others: bool,
+        limits_from: NDArray[np.uint64] | None,
+        limits: NDArray[np.int16] | None,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+        """The groups of ids that codes with weights of `needed` or more in all are near, and maybe
+        more groups; and the ids in no group that any code is near. Ascending.
+
+        Group g has the ids from firsts[g] on, ascending, up to the next; but from until[g] on ids
+        are in none, up to the next. Groups that follow one another without a gap all have that of
+        the last. Without `others` ids in no group are not looked for. Limits are those of `search`.
+        """
+
     def __len__(self) -> int: ...
 
 @final
