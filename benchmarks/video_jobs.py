@@ -40,12 +40,16 @@ def against_threatexchange(rows: int) -> Iterator[Figure]:
         for at in range(0, len(codes), VIDEO_FRAMES)
     )
     with folder() as path, _loaded(path, codes) as database:
+        compared = 0
         for upload in uploads[:4]:
             matches = database.match_videos(upload)
             percents = zip(matches.query_percent, matches.video_percent, strict=True)
             ours = dict(zip(matches.ref, percents, strict=True))
             if ours != peer.query(upload):
                 raise AssertionError("python-threatexchange and hashmatch differ")
+            compared += len(ours)
+        if not compared:
+            raise AssertionError("nothing matched: these uploads compare nothing")
         ours_s, theirs_s = in_turns(
             3,
             [partial(database.match_videos, upload, threads=1) for upload in uploads],
