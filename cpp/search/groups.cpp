@@ -17,7 +17,7 @@ using kernel::Hit;
 
 // Measured: what a group costs whoever compares all its codes with the queries, and what an id
 // costs here.
-constexpr double kCompareNs = 100'000;
+constexpr double kCompareNs = 50'000;
 constexpr double kIdNs = 10;
 
 // The segments and chunks of a state, numbered, by one interface.

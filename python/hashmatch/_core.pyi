@@ -179,6 +179,12 @@ def scan(
 ) -> Matches:
     """Every query against every row, linearly, with no index: ids are row numbers."""
 
+def distinct(
+    codes: NDArray[np.uint8], groups: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first row of each code of each run of rows with one group, ascending, and how many rows
+    of it have that code. Codes are uint8[n, a multiple of 4], C-contiguous."""
+
 def decode_hex(rows: Sequence[str], width: int) -> NDArray[np.uint8]:
     """`uint8[n, width]` of n hex strings of 2 * width digits. ValueError names the row (from 0)."""
 
