@@ -27,8 +27,9 @@ from jobs import LARGE, LARGE_JOBS
 from list_jobs import LIST_JOBS
 from record import Figure
 from timing import pin
+from video_jobs import VIDEO_JOBS
 
-JOBS = {**INDEX_JOBS, **DATABASE_JOBS, **LIST_JOBS}
+JOBS = {**INDEX_JOBS, **DATABASE_JOBS, **LIST_JOBS, **VIDEO_JOBS}
 
 
 def main() -> int:

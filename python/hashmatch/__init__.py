@@ -19,16 +19,27 @@ from hashmatch.index import Index
 from hashmatch.matches import Match, Matches
 
 if TYPE_CHECKING:
-    from hashmatch.database import Database, DatabaseMatch, DatabaseMatches, open
+    from hashmatch.database import (
+        Database,
+        DatabaseMatch,
+        DatabaseMatches,
+        VideoMatch,
+        VideoMatches,
+        open,
+    )
+    from hashmatch.vpdq import Frames
 
 __all__ = [
     "Database",
     "DatabaseMatch",
     "DatabaseMatches",
     "FormatError",
+    "Frames",
     "Index",
     "Match",
     "Matches",
+    "VideoMatch",
+    "VideoMatches",
     "__version__",
     "kernels",
     "open",
@@ -44,7 +55,7 @@ def __getattr__(name: str) -> Any:
 
         return version("hashmatch")
     # Neither has everybody a database.
-    if name in ("Database", "DatabaseMatch", "DatabaseMatches", "open"):
+    if name in __all__:
         from hashmatch import database
 
         return getattr(database, name)

@@ -22,7 +22,7 @@ class Texts(list[str]):
         return json_text(self)
 
 
-Cell: TypeAlias = str | int | Texts
+Cell: TypeAlias = str | int | float | Texts | None
 
 
 def names_of(block: Block) -> tuple[str, ...]:

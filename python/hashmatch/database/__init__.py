@@ -17,6 +17,8 @@ from hashmatch.database.model import (
     Signal,
     TypeStatus,
 )
+from hashmatch.database.video_matches import FramePair, FramePairs, VideoMatch, VideoMatches
+from hashmatch.vpdq import Frames
 
 __all__ = [
     "Batch",
@@ -26,6 +28,9 @@ __all__ = [
     "Database",
     "DatabaseMatch",
     "DatabaseMatches",
+    "FramePair",
+    "FramePairs",
+    "Frames",
     "HistoryRow",
     "Item",
     "Kind",
@@ -35,6 +40,8 @@ __all__ = [
     "Signal",
     "Status",
     "TypeStatus",
+    "VideoMatch",
+    "VideoMatches",
     "export_parts",
     "open",
     "read_refs",

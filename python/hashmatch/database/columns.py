@@ -50,8 +50,8 @@ def gather(batch: Batch, skip: bool, first_row: int = 0) -> Items:
     refs = as_refs(batch.refs)
     if len(refs) != len(codes):
         raise ValueError(f"{len(refs):,} refs for {len(codes):,} codes: give one for each code")
-    quality, faults = _numbers(batch.quality, len(refs), "quality", MAX_QUALITY)
-    time_ms, time_faults = _numbers(batch.time_ms, len(refs), "time_ms", MAX_TIME_MS)
+    quality, faults = as_numbers(batch.quality, len(refs), "quality", MAX_QUALITY)
+    time_ms, time_faults = as_numbers(batch.time_ms, len(refs), "time_ms", MAX_TIME_MS)
     labels = _encoded(batch.labels, len(refs))
     faults = merged(first_row, ref_faults(refs), faults, time_faults)
     if faults and not skip:
@@ -209,7 +209,7 @@ def _grouped(
     return None, list(distinct), counts
 
 
-def _numbers(
+def as_numbers(
     values: Numbers, rows: int, name: str, top: int
 ) -> tuple[NDArray[np.int64] | None, list[Fault]]:
     """Numbers in 0..top as int64, -1 for none, and the rows where one is not."""

@@ -37,6 +37,10 @@ from hashmatch.database.model import (
 )
 from hashmatch.database.snapshot import Snapshot
 from hashmatch.database.upkeep import Upkeep
+from hashmatch.database.uploads import Rule, Steps, Upload, prepared
+from hashmatch.database.video_ids import VideoIds
+from hashmatch.database.video_matches import VideoMatches
+from hashmatch.database.video_search import VideoSearch
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.index import Progress
 
@@ -81,6 +85,7 @@ class Database:
         self._mode: Mode = mode
         self._closing = False
         self._pid = os.getpid()
+        self._videos = VideoIds()
         catalog = Catalog.open(self._path, mode)
         try:
             self._upkeep = Upkeep(catalog, memory)
@@ -125,6 +130,61 @@ class Database:
             rows, limits.max_distance, kept, threads, progress, limits.firsts, limits.most
         )
         return DatabaseMatches(columns, state.generation, self._join)
+
+    def match_videos(
+        self,
+        uploads: Upload | Sequence[Upload],
+        sets: Sequence[str] | None = None,
+        max_distance: int | None = None,
+        verdicts: Iterable[str] | None = None,
+        threads: int = 0,
+        *,
+        query_percent: float = 80,
+        video_percent: float = 0,
+        quality_tolerance: int = 50,
+        steps: Steps = "filter-dedupe",
+        pictures: bool = True,
+        progress: Progress | None = None,
+    ) -> VideoMatches:
+        """Every known video that each upload matches, the most of the upload first, ties by item.
+
+        An upload is `Frames`, or a vPDQ string, or a list of the frames that such a string has.
+        Frames of a quality below `quality_tolerance` are left out, of the uploads and of the known
+        videos; then repeated codes count once. `steps` may be "dedupe-filter", the other way
+        round, or "filter": then repeated codes count as often as they are there.
+
+        A known video matches if of the upload's frames at least `query_percent`, and of its own at
+        least `video_percent`, are near one of the other's, and at least one is. Items of other
+        kinds, such as pictures, match if any frame is near one of theirs; with `pictures=False`
+        never. `sets`, `max_distance`, `verdicts` and `threads` are those of `match`, and
+        `progress` is told of uploads. VIDEO.md beside this package says how other matchers differ.
+        """
+        rule = Rule(query_percent, video_percent, quality_tolerance, steps, pictures)
+        kind = HASH_TYPES["pdq"]
+        if max_distance is not None:
+            max_distance = whole(max_distance, "max_distance", 0, kind.bits)
+        threads = whole(threads, "threads", 0, _MAX_THREADS)
+        ready = list(prepared(uploads, rule))
+        state = self._open_state()
+        limits = limits_for(state, kind, sets, max_distance, verdicts)
+        signals = state.snapshots.get(kind.name) or _empty(kind.name)
+        search = VideoSearch(
+            signals, self._video_ids(state), limits, rule, threads,
+            lambda: self._usable_catalog().snapshot(),
+        )  # fmt: skip
+        answers = []
+        for number, upload in enumerate(ready):
+            answers.append(search.answer(upload))
+            if progress is not None:
+                progress(number + 1, len(ready))
+        return VideoMatches(ready, answers, search, state.generation, self._join)
+
+    def _video_ids(self, state: State) -> VideoIds:
+        # Ids that came after the state do no harm. Of two threads that do this, either may be last.
+        if self._videos.end < state.end:
+            with self._usable_catalog().snapshot() as snapshot:
+                self._videos = self._videos.with_new(snapshot)
+        return self._videos
 
     @property
     def generation(self) -> int:

@@ -28,6 +28,13 @@ class Limits:
     firsts: Ids | None = None
     most: NDArray[np.int16] | None = None
 
+    def of(self, ids: Ids) -> NDArray[np.int64]:
+        """How far a match of each signal may be; negative: it may not match."""
+        if self.firsts is None or self.most is None:
+            return np.full(len(ids), self.max_distance)
+        places = np.searchsorted(self.firsts, ids, "right") - 1
+        return np.where(places < 0, -1, self.most[places]).astype(np.int64)
+
 
 def limits_for(
     state: State,

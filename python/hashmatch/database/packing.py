@@ -125,7 +125,7 @@ class _Runs(NamedTuple):
     counts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
-    def only(self, chosen: NDArray[np.bool_]) -> _Runs:
+    def only(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> _Runs:
         return _Runs(*(column[chosen] for column in self))
 
 
@@ -138,6 +138,19 @@ class Details(NamedTuple):
     quality: NDArray[np.int16]
     time_ms: NDArray[np.int64]
     codes: list[bytes]
+
+
+class Frames(NamedTuple):
+    """The signals of one type of some items, as columns ordered by item."""
+
+    #: uint8[n, width]
+    codes: NDArray[np.uint8]
+    ids: NDArray[np.uint64]
+    #: Places of the items.
+    items: NDArray[np.int64]
+    #: -1 for none, as for times.
+    quality: NDArray[np.int64]
+    time_ms: NDArray[np.int64]
 
 
 class Signals:
@@ -177,6 +190,32 @@ class Signals:
         codes = windows[np.repeat(begins, counts) + within * width]
         ids = np.repeat(self._firsts[items] + places, counts) + within
         return codes, ids.astype(np.uint64)
+
+    def frames(self, number: int) -> Frames:
+        """The signals of one type with what stands beside them."""
+        width = int(_WIDTHS[number])
+        found: list[Frames] = []
+        for items, begins, runs, places in self._walk():
+            ours = np.flatnonzero(runs.types == number)
+            if not len(ours):
+                continue
+            counts = runs.counts[ours]
+            which = np.repeat(ours, counts)
+            within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+            windows = np.lib.stride_tricks.sliding_window_view(self._buffer, width)
+            codes = windows[begins[which] + _HEAD.itemsize + within * width]
+            ids = self._firsts[items[which]] + places[which] + within
+            beside = self._beside(begins[which], runs.only(which), within)
+            found.append(Frames(codes, ids.astype(np.uint64), items[which], *beside))
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            none = np.empty(0, np.int64)
+            return Frames(np.empty((0, width), np.uint8), none.astype(np.uint64), none, none, none)
+        # The run of this type stands first in one item's blob, second in another's.
+        joined = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        order = np.argsort(joined[2], kind="stable")
+        return Frames(*(column[order] for column in joined))
 
     def details(self, items: NDArray[np.int64], places: NDArray[np.int64]) -> Details:
         """What there is of the signal in each place of each item."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,18 @@ from hashmatch.database.connections import Connection, Row
 from hashmatch.database.contents import read_contents
 from hashmatch.database.history import read_history
 from hashmatch.database.model import (
+    KINDS,
     HistoryRow,
     Item,
     Joined,
+    Kind,
     Opinion,
     SegmentRecord,
     SetRecord,
     as_time,
     kind_of,
 )
-from hashmatch.database.packing import TYPE_NAMES, TYPE_NUMBERS, Signals, type_names
+from hashmatch.database.packing import TYPE_NAMES, TYPE_NUMBERS, Frames, Signals, type_names
 from hashmatch.database.rows import end_signal, no_such_set
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.hash_types import hash_type as find_type
@@ -56,11 +59,13 @@ _NEW_VERDICTS = """
         SELECT hash_set, ref FROM opinion WHERE number > ?
         UNION SELECT hash_set, ref FROM item WHERE id >= ?
     )""" + _VERDICTS.format("changed CROSS JOIN opinion USING (hash_set, ref)")
-#: One search in the tree for each id, and one for each item found.
-_JOIN = """
+#: The items of some signals: one search in the tree for each id.
+_HIT = """
     WITH hit (id) AS (
         SELECT DISTINCT (SELECT max(id) FROM item WHERE id <= value) FROM json_each(?)
-    )
+    )"""
+#: And one more for each item found.
+_JOIN = f"""{_HIT}
     SELECT item.id, hash_set.name, contributor.name, ref, kind, labels, item.signals, (
         SELECT sum(DISTINCT verdict) FROM opinion
         WHERE opinion.hash_set = item.hash_set AND opinion.ref = item.ref
@@ -70,6 +75,18 @@ _JOIN = """
     CROSS JOIN hash_set ON hash_set.number = item.hash_set
     CROSS JOIN contributor ON contributor.number = item.contributor
     ORDER BY item.id"""
+_VIDEOS = "SELECT id, id + count FROM item WHERE id >= ? AND kind = ? ORDER BY id"
+_FRAMES = f"""{_HIT}
+    SELECT item.id, kind, item.signals FROM hit CROSS JOIN item USING (id) ORDER BY item.id"""
+
+
+class ItemFrames(NamedTuple):
+    """Some items, each once, ordered by id, with their signals of one type."""
+
+    #: uint64[n]: their first signal ids.
+    firsts: NDArray[np.uint64]
+    kinds: list[Kind]
+    frames: Frames
 
 
 class Snapshot:
@@ -190,6 +207,28 @@ class Snapshot:
         with self._connection.sound():
             return _joined(ids, rows)
 
+    def videos(self, first: int = 0) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """The signal ids of videos, live or not: first ids from one on, ascending, and ends."""
+        firsts, ends = self._columns(_VIDEOS, 2, first, KINDS.index("video"))
+        return firsts.astype(np.uint64), ends.astype(np.uint64)
+
+    def item_ids(self, signal_ids: Ids) -> NDArray[np.uint64]:
+        """The first signals of the items that signals belong to, ascending, each once."""
+        rows = self._connection.rows(
+            f"{_HIT} SELECT id FROM hit ORDER BY id", (_listed(signal_ids),)
+        )
+        return np.array([id for (id,) in rows], np.uint64)
+
+    def item_frames(self, hash_type: str, signal_ids: Ids) -> ItemFrames:
+        """The items that signals belong to, live or not, with all their signals of a type."""
+        number = TYPE_NUMBERS[find_type(hash_type).name]
+        rows = self._connection.rows(_FRAMES, (_listed(signal_ids),))
+        with self._connection.sound():
+            items, kinds, blobs = zip(*rows, strict=True) if rows else [()] * 3
+            firsts = np.array(items, np.int64)
+            frames = Signals.of(blobs, firsts).frames(number)
+            return ItemFrames(firsts.astype(np.uint64), [kind_of(kind) for kind in kinds], frames)
+
     def contents(self, set_name: str) -> Iterator[Item | Opinion]:
         """The live items of a set with the opinions on them, then those on refs without items.
 
@@ -213,6 +252,10 @@ class Snapshot:
         if set_name is not None and not self._connection.rows(names, (set_name,)):
             raise no_such_set(self._connection, set_name)
         return read_history(self._connection, set_name, ref, limit)
+
+
+def _listed(ids: Ids) -> str:
+    return json.dumps(np.unique(as_ids(ids)).tolist())
 
 
 def _joined(ids: NDArray[np.uint64], rows: list[Row]) -> Joined:
