@@ -19,6 +19,7 @@ from hashmatch import _core
 from hashmatch.bench import measure
 from hashmatch.console import closed_pipe_is_quiet, count, duration, size, tell, tell_faults
 from hashmatch.db_cli import db
+from hashmatch.hash_cli import hash, scan
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.known import Known, Search, open_known, read_list
 from hashmatch.lists import HashList
@@ -49,6 +50,8 @@ def _version(wanted: bool) -> None:
 
 
 app.add_typer(db, name="db")
+app.command()(hash)
+app.command()(scan)
 
 
 @app.callback()
