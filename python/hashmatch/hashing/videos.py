@@ -4,9 +4,13 @@ Meta's vpdq (https://github.com/facebook/ThreatExchange/tree/main/vpdq) takes th
 and hashes every n-th frame that its decoder gives, where n is the whole part of the stream's mean
 frames a second. It calls the time of a frame its number over the frames a second, whatever the time
 stamps say. Frames are hashed in their own size, as RGB by the matrix of BT.601, whatever the file
-says of its colours. All of that is so here. Three things differ: brightness is rounded once instead
-of twice, which can change single bits; of a damaged video the frames before the damage are
-given; and the size of frames that is hashed stays that of the first.
+says of its colours. All of that is so here, and on the videos that vpdq publishes hashes of, every
+frame has the same number, time and quality, and a code within 6 bits: as near as vpdq is to itself
+from one processor to another.
+
+What differs: brightness is rounded once instead of twice, which can change single bits; interlaced
+frames become RGB field by field; of a damaged video the frames before the damage are given; and
+frames that change their size in the midst are brought to that of the first.
 """
 
 from __future__ import annotations

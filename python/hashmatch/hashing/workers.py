@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
@@ -60,13 +61,12 @@ class Workers(Generic[Job, Result]):
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Result | Failure]]:
         """The number of each job, from 0, and its result, as they are done: in no order."""
         numbered = enumerate(jobs)
+        first = list(islice(numbered, self._count))
         waiting = next(numbered, None)
-        while len(self._workers) < self._count and waiting is not None:
+        while len(self._workers) < len(first):
             self._workers.append(_Worker(self._function, self._memory_bytes))
-        for worker in self._workers:
-            if waiting is not None:
-                worker.give(*waiting)
-                waiting = next(numbered, None)
+        for worker, job in zip(self._workers, first, strict=False):
+            worker.give(*job)
         while busy := [worker for worker in self._workers if worker.number is not None]:
             self._wait(busy)
             for worker in busy:
