@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -347,6 +349,32 @@ def test_no_more_processes_than_jobs() -> None:
         assert len(outcomes) == 1
         assert len(workers._workers) == 1
         assert list(workers.run([])) == []
+
+
+def test_processes_end_with_the_one_that_began_them(tmp_path: Path) -> None:
+    """Killed, it cannot end them itself; and one of them hangs."""
+    program = (
+        "import test_hash_files as here\n"
+        "with here.Workers(here.odd_job, 2) as workers:\n"
+        "    for _, result in workers.run(['a', 'hang']): print(result, flush=True)\n"
+    )
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        first = run.stdout.readline()
+        children = _children(run.pid)
+        run.kill()
+    assert first.startswith("a by ")
+    assert len(children) >= 2
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def cannot_begin() -> None:

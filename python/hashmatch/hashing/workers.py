@@ -11,11 +11,13 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
@@ -133,8 +135,15 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
-        self._process.start()
-        theirs.close()
+        # An interrupt is for this process, which then ends the others: they inherit the mask. What
+        # else starting brings about would clear it.
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            theirs.close()
         self._state: _State = "begun"
 
     def give(self, number: int, job: object) -> None:
@@ -186,16 +195,29 @@ def _serve(
     connection: Connection[Any, Any], function: Callable[[Any], Any], memory_bytes: int | None
 ) -> None:
     """What each process does, until the other end of the connection is closed."""
-    # An interrupt is for the process that began this one, which then ends it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     connection.send(None)
     # What decoders say of bad files is in the reasons; nobody wants it among the progress.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+    _limit(resource.RLIMIT_CORE, 0)
     if memory_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _limit(resource.RLIMIT_DATA, memory_bytes)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             connection.send(function(connection.recv()))
+
+
+def _end_with_parent() -> None:
+    """However it ends, and whatever this process is at."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _limit(what: int, most: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, most))
