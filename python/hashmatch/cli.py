@@ -23,6 +23,7 @@ from hashmatch.db_cli import db
 from hashmatch.formats.model import Block, Options
 from hashmatch.formats.reading import HashList
 from hashmatch.formats_cli import convert, formats
+from hashmatch.hash_cli import hash, scan
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.known import Search, open_known, read_list
 from hashmatch.listed import names_of
@@ -68,6 +69,8 @@ def _version(wanted: bool) -> None:
 app.add_typer(db, name="db")
 app.command()(formats)
 app.command()(convert)
+app.command()(hash)
+app.command()(scan)
 
 
 @app.callback()

@@ -22,9 +22,9 @@ def tell(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def tell_faults(faults: Sequence[str]) -> None:
+def tell_faults(faults: Sequence[str], noun: str = "row") -> None:
     if faults:
-        tell(f"skipped {count(len(faults), 'bad row')}:")
+        tell(f"skipped {count(len(faults), f'bad {noun}')}:")
         tell_lines(faults)
 
 
