@@ -26,14 +26,22 @@ from hashmatch.threatexchange.vpdq_index import VPDQIndex
 
 
 class _EqualToPdqSignal(ABCMeta):
-    """The NCMEC exchange gives its PDQ hashes to `PdqSignal in signal_types`, which means the
-    library's own class. Equal to it, ours gets them too; it hashes as itself.
+    """A class that is equal to the library's own PdqSignal.
+
+    The NCMEC exchange gives its PDQ hashes to `PdqSignal`, if that is `in signal_types`, and stores
+    look for them under the type they asked for. Both mean the library's class. If ours was none
+    other to them, they would leave those hashes out without a word.
     """
 
     def __eq__(cls, other: object) -> bool:
         return cls is other or other is library.PdqSignal
 
-    __hash__ = ABCMeta.__hash__
+    def __hash__(cls) -> int:
+        return hash(library.PdqSignal)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        # ABCMeta remembers its answers by class, and would take one of the two for the other.
+        return type.__subclasscheck__(cls, subclass)
 
 
 class PdqSignal(library.PdqSignal, metaclass=_EqualToPdqSignal):

@@ -123,20 +123,19 @@ class VPDQIndex(SignalTypeIndex[Entry], Generic[Entry]):
         frames = prepared(query_hash, self.quality_threshold)
         if not len(frames):
             return []
-        of_query, of_videos, sizes = videos.matched(frames.codes, self.threshold)
-        touched = np.flatnonzero(of_query)
-        query_percent = of_query[touched] * 100 / len(frames)
-        index_percent = of_videos[touched] * 100 / sizes[touched]
+        asked, known, sizes = videos.matched(frames.codes, self.threshold)
+        touched = np.flatnonzero(asked)
+        query_percent = asked[touched] * 100 / len(frames)
+        index_percent = known[touched] * 100 / sizes[touched]
         enough = (query_percent >= self.query_match_threshold_pct) & (
             index_percent >= self.index_match_threshold_pct
         )
         order = np.lexsort((-index_percent, -query_percent))
+        order = order[enough[order]]
+        columns = (touched[order], query_percent[order], index_percent[order])
         return [
-            IndexMatchUntyped(
-                VPDQSimilarityInfo(float(query_percent[row]), float(index_percent[row])),
-                entries[touched[row]],
-            )
-            for row in order[enough[order]].tolist()
+            IndexMatchUntyped(VPDQSimilarityInfo(of_query, of_video), entries[number])
+            for number, of_query, of_video in zip(*(c.tolist() for c in columns), strict=True)
         ]
 
     def add(self, signal_str: str, entry: Entry) -> None:
