@@ -22,12 +22,13 @@ from rich.table import Table
 import hashmatch
 import record
 from database_jobs import DATABASE_JOBS
+from dropin_jobs import DROPIN_JOBS
 from jobs import JOBS as INDEX_JOBS
 from jobs import LARGE, LARGE_JOBS
 from record import Figure
 from timing import pin
 
-JOBS = {**INDEX_JOBS, **DATABASE_JOBS}
+JOBS = {**INDEX_JOBS, **DATABASE_JOBS, **DROPIN_JOBS}
 
 
 def main() -> int:

@@ -5,7 +5,12 @@
 
 Integers are little-endian. The header is a JSON object: `kind` says of what index it is, `sections`
 how many bytes each section has, and the rest are that index's options. The checksum is of
-everything in the payload before it.
+everything in the payload before it. Sections, with columns of little-endian numbers:
+
+    pdq        codes of 32 bytes, in the order in which they were added; entries
+    vpdq       distinct codes, each under its number from 0; frames in each video uint32; each
+               frame's code by number uint32, quality uint8, time in seconds float64; entries
+    entries    see entries.py
 
 The envelope is there because some who store indices read every one of them, whatever its class,
 with `pickle.load`, HMA among them. To pickle it says "call `hashmatch.threatexchange.loads` with

@@ -77,6 +77,12 @@ def _fault(signal: Any) -> Exception:
     return ValueError(hex_fault(signal, PDQ))
 
 
+def rows_of(codes: Codes) -> list[bytes]:
+    """Each code as bytes."""
+    contents = codes.tobytes()
+    return [contents[at : at + PDQ.width] for at in range(0, len(contents), PDQ.width)]
+
+
 def code_pieces(engine: _core.Index, rows: int) -> Iterator[bytes]:
     """The codes of ids 0 to rows - 1, in pieces."""
     for at in range(0, rows, _PIECE_ROWS):

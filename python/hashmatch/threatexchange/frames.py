@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.codes import encode_hex
-from hashmatch.threatexchange.engine import Codes, many_codes
+from hashmatch.threatexchange.engine import Codes, many_codes, rows_of
 from hashmatch.threatexchange.vpdq_classes import VpdqCompactFeature
 
 #: threatexchange's: frames of less quality are left out, and a match is at least so much of the
@@ -42,17 +42,13 @@ class Frames:
     def distinct(self) -> Frames:
         """The first of each code."""
         seen: dict[bytes, int] = {}
-        for row, code in enumerate(self.rows()):
+        for row, code in enumerate(rows_of(self.codes)):
             seen.setdefault(code, row)
         return self if len(seen) == len(self) else self._chosen(np.array([*seen.values()], int))
 
     def features(self) -> list[VpdqCompactFeature]:
         columns = encode_hex(self.codes), self.quality.tolist(), self.time.tolist()
         return [VpdqCompactFeature(*frame) for frame in zip(*columns, strict=True)]
-
-    def rows(self) -> list[bytes]:
-        """Each code as bytes."""
-        return [code.tobytes() for code in self.codes]
 
     def _chosen(self, rows: NDArray[np.int64]) -> Frames:
         return Frames(self.codes[rows], self.quality[rows], self.time[rows])

@@ -32,7 +32,7 @@ from hashmatch.threatexchange.entries import decoded, encoded
 
 Entry = TypeVar("Entry")
 
-_BLOCK_ROWS = 1 << 16
+_BLOCK_ROWS = 1 << 12
 
 
 class PDQIndex(SignalTypeIndex[Entry], Generic[Entry]):

@@ -7,14 +7,13 @@ counts with a few operations on whole columns, however many they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.threatexchange.columns import Column
-from hashmatch.threatexchange.engine import Codes, new_engine
+from hashmatch.threatexchange.engine import Codes, new_engine, rows_of
 from hashmatch.threatexchange.frames import Frames
 
 Numbers = NDArray[np.int64]
@@ -90,7 +89,7 @@ class Videos:
         unknown = np.flatnonzero(ids < 0)
         numbers: dict[bytes, int] = {}
         ids[unknown] = [
-            numbers.setdefault(codes[row].tobytes(), held + len(numbers)) for row in unknown
+            numbers.setdefault(code, held + len(numbers)) for code in rows_of(codes[unknown])
         ]
         new = np.zeros(len(codes), np.bool_)
         new[unknown[np.unique(ids[unknown], return_index=True)[1]]] = True
@@ -112,23 +111,30 @@ class Videos:
         """
         count = self.count
         found = self.engine.search(codes, distance, 0, 1, None)
-        ids, offsets = found.id.astype(np.int64), found.offsets.tolist()
+        query, ids, offsets = found.query, found.id.astype(np.int64), found.offsets
         of_videos = np.bincount(self._videos(np.unique(ids), count), minlength=count)
-        of_query = np.zeros(count, np.int64)
-        for begin, end in pairwise(offsets):
-            videos = self._videos(ids[begin:end], count)
-            of_query[videos if end - begin == 1 else _distinct(videos, count)] += 1
+        # Most codes match one frame, of one video: those are counted at once.
+        alone = np.fromiter((id not in self.others for id in ids.tolist()), np.bool_, len(ids))
+        alone &= np.diff(offsets)[query] == 1
+        of_query = np.bincount(self._first(ids[alone], count), minlength=count)
+        for number in np.unique(query[~alone]).tolist():
+            videos = self._videos(ids[offsets[number] : offsets[number + 1]], count)
+            of_query[_distinct(videos, count)] += 1
         return of_query, of_videos, self.sizes(count)
+
+    def _first(self, ids: Numbers, count: int) -> NDArray[np.uint32]:
+        """The first video of each id, those below `count`."""
+        videos = self.first.values[ids]
+        return videos[videos < count]
 
     def _videos(self, ids: Numbers, count: int) -> NDArray[np.uint32]:
         """The videos of each id, those below `count`."""
-        first = self.first.values
-        parts = [first[ids]]
+        parts = [self._first(ids, count)]
         for id in ids.tolist():
             if (others := self.others.get(id)) is not None:
-                parts.append(others.values)
-        videos = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return videos[videos < count]
+                videos = others.values
+                parts.append(videos[videos < count])
+        return np.concatenate(parts)
 
     def sizes(self, count: int) -> Numbers:
         """How many frames each of the first so many has."""
