@@ -58,14 +58,15 @@ def _opened(path: Path) -> hashmatch.Index:
 
 
 def _resident_bytes(path: Path) -> int:
-    before = _resident()
+    before = resident()
     index = hashmatch.Index.open(path, memory=True)
-    after = _resident()
+    after = resident()
     del index
     return after - before
 
 
-def _resident() -> int:
+def resident() -> int:
+    """Bytes of this process that are in memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

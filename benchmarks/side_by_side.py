@@ -22,6 +22,7 @@ from rich.table import Table
 import hashmatch
 import record
 from database_jobs import DATABASE_JOBS
+from dropin_jobs import DROPIN_JOBS
 from jobs import JOBS as INDEX_JOBS
 from jobs import LARGE, LARGE_JOBS
 from list_jobs import LIST_JOBS
@@ -29,7 +30,7 @@ from record import Figure
 from timing import pin
 from video_jobs import VIDEO_JOBS
 
-JOBS = {**INDEX_JOBS, **DATABASE_JOBS, **LIST_JOBS, **VIDEO_JOBS}
+JOBS = {**INDEX_JOBS, **DATABASE_JOBS, **LIST_JOBS, **VIDEO_JOBS, **DROPIN_JOBS}
 
 
 def main() -> int:
