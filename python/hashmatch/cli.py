@@ -24,6 +24,7 @@ from hashmatch.formats.model import Block, Options
 from hashmatch.formats.reading import HashList
 from hashmatch.formats_cli import convert, formats
 from hashmatch.hash_cli import hash, scan
+from hashmatch.feed_cli import feed
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.known import Search, open_known, read_list
 from hashmatch.listed import names_of
@@ -71,6 +72,7 @@ app.command()(formats)
 app.command()(convert)
 app.command()(hash)
 app.command()(scan)
+app.add_typer(feed, name="feed")
 
 
 @app.callback()

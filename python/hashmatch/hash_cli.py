@@ -159,7 +159,7 @@ def _sound(
 
 def _list_columns(type: FileType) -> Sequence[str]:
     if type is FileType.VPDQ:
-        from hashmatch.database import EXPORT_COLUMNS
+        from hashmatch.formats.exported import EXPORT_COLUMNS
 
         return EXPORT_COLUMNS
     return ("hash", "quality", "name") if type is FileType.PDQ else ("hash", "name")

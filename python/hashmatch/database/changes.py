@@ -30,6 +30,7 @@ from hashmatch.database.model import (
     SegmentRecord,
     Verdict,
 )
+from hashmatch.database.opinions import OpinionRows
 from hashmatch.database.packing import type_names
 from hashmatch.database.rows import (
     ItemRows,
@@ -81,11 +82,17 @@ class Change:
         self.generation = int(last) + 1
         self.counts = Counts()
         self.rows = ItemRows(connection, self.set_number, self.generation)
+        self._opinions = OpinionRows(connection, self.set_number, self.generation)
         self._contributors: dict[str, int] = {}
         #: Items met since the last flush: as they are stored, and as they are to be.
         self._known: dict[tuple[int, str], Known | None] = {}
         self._wanted: dict[tuple[int, str], Version | None] = {}
         self._held_bytes = 0
+        #: The next signal id when `replace` was called, and what was met since the last flush of
+        #: the items that were not added since then.
+        self._replaced_from: int | None = None
+        self._opinions_of: str | None = None
+        self._old: set[tuple[int, str]] = set()
         self._ended = False
 
     def add(
@@ -128,6 +135,45 @@ class Change:
         self.say(batch.opinions)
         self._flush_if_large()
 
+    def put_whole(self, batches: Iterable[Batch]) -> None:
+        """Add items, or update them to be just what the batches say of them: signals of hash types
+        that no batch has for an item, and labels that none gives, are gone. Errors are those of
+        `add`; a call that raises has put nothing.
+        """
+        whole: dict[tuple[int, str], Version] = {}
+        said: list[Opinion] = []
+        for batch in batches:
+            items = self.take(batch)
+            contributor = self.contributor(batch.contributor)
+            labels = items.labels or [None] * len(items.refs)
+            columns = zip(items.refs, labels, items.counts, items.runs, strict=True)
+            for ref, text, count, run in columns:
+                key = (contributor, ref)
+                version = Version(items.kind, text, count, items.type_bit, run)
+                before = whole.get(key)
+                if before:
+                    version = before.with_run(version, keep_labels=items.labels is None)
+                whole[key] = version
+            said += batch.opinions
+        for contributor in {contributor for contributor, _ in whole}:
+            self._look_up(contributor, [ref for other, ref in whole if other == contributor])
+        for key, version in whole.items():
+            self._settle(key, version)
+        self.say(said)
+        self._flush_if_large()
+
+    def replace(self, opinions_of: str | None = None) -> None:
+        """What is added from here on is all that the set is to hold. Items that are not, even as
+        they already were, are removed when the block ends, as are other signals and labels of those
+        that are. Until then, as ever, nothing is seen of it. Opinions stay, but for those of
+        contributors whose names begin with `opinions_of` on refs that are left without an item.
+        """
+        self._require_usable()
+        self.flush()
+        self._replaced_from = self.rows.end
+        self._opinions_of = opinions_of
+        self.rows.begin_keeping()
+
     def say(self, opinions: Iterable[Opinion]) -> None:
         """`opinion` for each."""
         for each in opinions:
@@ -153,11 +199,15 @@ class Change:
                 self._want(contributor, ref, row.live, keep_labels=row.live.labels is None)
         self._flush_if_large()
 
-    def remove(self, *, refs: Sequence[str], contributor: str | None = None) -> None:
-        """Remove items. A ref that is not there is noted in `counts.rejected` and no error."""
-        self.take_out(Removal(refs, contributor))
+    def remove(
+        self, *, refs: Sequence[str], contributor: str | None = None, missing_ok: bool = False
+    ) -> None:
+        """Remove items. A ref that is not there is no error; without `missing_ok` it is noted in
+        `counts.rejected`.
+        """
+        self.take_out(Removal(refs, contributor), missing_ok=missing_ok)
 
-    def take_out(self, removal: Removal, first_row: int = 0) -> None:
+    def take_out(self, removal: Removal, first_row: int = 0, missing_ok: bool = False) -> None:
         """`remove` for what is in a removal; rows are counted from `first_row`."""
         self._require_usable()
         texts = as_refs(removal.refs)
@@ -165,11 +215,13 @@ class Change:
         number = self.contributor(removal.contributor)
         self._look_up(number, [ref for row, ref in enumerate(texts) if row not in faults])
         for row, ref in enumerate(texts):
-            if row not in faults and self._wanted[number, ref] is None:
-                faults[row] = f"no item {ref!r} to remove"
-            if row not in faults:
+            if row in faults:
+                continue
+            if self._wanted[number, ref] is not None:
                 self._wanted[number, ref] = None
                 self.counts.removed += 1
+            elif not missing_ok:
+                faults[row] = f"no item {ref!r} to remove"
         self.counts.rejected += merged(first_row, list(faults.items()))
         self._flush_if_large()
 
@@ -185,25 +237,20 @@ class Change:
         if verdict not in VERDICT_BITS:
             raise ValueError(f"verdict must be one of {', '.join(VERDICT_BITS)}, not {verdict!r}")
         text = encode_labels(labels)
-        key = (self.set_number, require_text(ref, "ref"), self.contributor(contributor))
-        wanted = (VERDICT_BITS[verdict], text)
-        held = self._connection.rows(
-            """SELECT number, verdict, labels FROM opinion
-            WHERE hash_set = ? AND ref = ? AND contributor = ? AND removed IS NULL""",
-            key,
-        )
-        if held and held[0][1:] == wanted:
+        ref, number = require_text(ref, "ref"), self.contributor(contributor)
+        if self._opinions.record(ref, number, VERDICT_BITS[verdict], text):
+            self.counts.opinions += 1
+        else:
             self.counts.unchanged += 1
-            return
-        for number, *_ in held:
-            self._connection.run(
-                "UPDATE opinion SET removed = ? WHERE number = ?", (self.generation, number)
-            )
-        self._connection.run(
-            "INSERT INTO opinion VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL)",
-            (*key, *wanted, self.generation),
-        )
-        self.counts.opinions += 1
+
+    def say_only(self, refs: Sequence[str], opinions: Sequence[Opinion], of: str) -> None:
+        """Record opinions, and withdraw all others on these refs by contributors whose names begin
+        with `of`.
+        """
+        self._require_usable()
+        kept = {(each.ref, each.contributor) for each in opinions}
+        self.counts.opinions += self._opinions.withdraw_others(refs, kept, of)
+        self.say(opinions)
 
     @property
     def checkpoint(self) -> str:
@@ -229,10 +276,19 @@ class Change:
             self._contributors[name] = number
         return self._contributors[name]
 
-    def finish(self) -> None:
-        """Write what is left, the log, and the set's counts."""
+    def settle(self) -> None:
+        """Write all, and remove what a replacement lacks: the counts are those of the change."""
         self._require_usable()
         self.flush()
+        if self._replaced_from is not None:
+            self.counts.removed += self.rows.withdraw_others(self._replaced_from)
+            self._replaced_from = None
+            if self._opinions_of is not None:
+                self.counts.opinions += self._opinions.withdraw_left(self._opinions_of)
+
+    def finish(self) -> None:
+        """Write what is left, the log, and the set's counts."""
+        self.settle()
         now = now_ms()
         counts = self.counts
         self._connection.run(
@@ -275,18 +331,24 @@ class Change:
     def flush(self) -> None:
         """Write what is wanted where it differs from what is stored."""
         withdrawn: list[Known] = []
+        kept: list[int] = []
         written: list[tuple[int, str, int | None, Version]] = []
         for key, wanted in self._wanted.items():
             known = self._known[key]
             if known and known.live and known.live != wanted:
                 withdrawn.append(known)
-            if wanted and not (known and known.live == wanted):
+            if wanted and known and known.live == wanted:
+                kept.append(known.id)
+            elif wanted:
                 written.append((*key, known.id if known else None, wanted))
         self._known.clear()
         self._wanted.clear()
+        self._old.clear()
         self._held_bytes = 0
         self.rows.withdraw(withdrawn)
         self.rows.write(written)
+        if self._replaced_from is not None:
+            self.rows.keep(kept)
 
     def _flush_if_large(self) -> None:
         if self._held_bytes > _HELD_BYTES:
@@ -298,23 +360,31 @@ class Change:
 
     def _want(self, contributor: int, ref: str, added: Version, keep_labels: bool) -> None:
         """Add to what is wanted of a ref that has been looked up."""
-        self._held_bytes += len(added.signals)
-        before = self._wanted[contributor, ref]
+        key = (contributor, ref)
+        before = None if key in self._old else self._wanted[key]
+        self._settle(key, before.with_run(added, keep_labels) if before else added)
+
+    def _settle(self, key: tuple[int, str], after: Version) -> None:
+        """Want just that of a ref that has been looked up."""
+        self._held_bytes += len(after.signals)
+        before = self._wanted[key]
+        self._wanted[key] = after
+        self._old.discard(key)
         if before is None:
-            self._wanted[contributor, ref] = added
             self.counts.added += 1
-            return
-        after = before.with_run(added, keep_labels)
-        if after == before:
+        elif after == before:
             self.counts.unchanged += 1
         else:
-            self._wanted[contributor, ref] = after
             self.counts.updated += 1
 
     def _look_up(self, contributor: int, refs: Iterable[str]) -> None:
         """Learn what is stored of refs that were not met yet."""
         unmet = [ref for ref in dict.fromkeys(refs) if (contributor, ref) not in self._wanted]
         found = dict(self.rows.look_up(contributor, unmet))
+        if self._replaced_from is not None:
+            old = {ref for ref, known in found.items() if known.id < self._replaced_from}
+            kept = self.rows.which_kept([found[ref].id for ref in old])
+            self._old |= {(contributor, ref) for ref in old if found[ref].id not in kept}
         for ref in unmet:
             known = found.get(ref)
             live = known.live if known else None
