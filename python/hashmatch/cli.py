@@ -20,11 +20,11 @@ from hashmatch import _core
 from hashmatch.bench import measure
 from hashmatch.console import closed_pipe_is_quiet, count, duration, size, tell, tell_faults
 from hashmatch.db_cli import db
+from hashmatch.feed_cli import feed
 from hashmatch.formats.model import Block, Options
 from hashmatch.formats.reading import HashList
 from hashmatch.formats_cli import convert, formats
 from hashmatch.hash_cli import hash, scan
-from hashmatch.feed_cli import feed
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.known import Search, open_known, read_list
 from hashmatch.listed import names_of

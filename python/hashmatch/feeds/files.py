@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hashmatch.database import Batch, BatchList
+from hashmatch.database import Batch, BatchList, Removal
 from hashmatch.feeds.model import Position
 
 #: The options of a feed of files, and what they are for.
@@ -53,12 +53,12 @@ class Files:
         times = [numbers[2] for numbers in position["files"].values()]
         return datetime.fromtimestamp(max(times) / 1e9, UTC) if times else None
 
-    def read(self) -> Iterator[Batch]:
+    def read(self) -> Iterator[Batch | Removal]:
         """All that the files hold."""
         for path in self._paths():
             yield from self._batches(path)
 
-    def _batches(self, path: Path) -> Iterator[Batch]:
+    def _batches(self, path: Path) -> Iterator[Batch | Removal]:
         batches = BatchList(
             str(path),
             self.options.get("type"),

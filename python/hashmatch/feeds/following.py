@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hashmatch import _core
-from hashmatch.database import Batch, Change, Database, Kind, Opinion
+from hashmatch.database import Batch, Change, Database, Kind, Opinion, Removal
 from hashmatch.database.feeds import FeedRecord
 from hashmatch.feeds.files import Files
 from hashmatch.feeds.model import Delta, Entry, Exchange, Hash, Position, StalePosition
@@ -141,7 +141,10 @@ class _Follower:
         with self._change(checkpoint) as change:
             change.replace()
             for batch in files.read():
-                change.put(batch)
+                if isinstance(batch, Removal):
+                    change.take_out(batch, missing_ok=True)
+                else:
+                    change.put(batch)
                 self._count(len(batch.refs))
             if files.look() != seen:
                 raise ValueError(f"{files.options['path']}: was written to while it was read")
