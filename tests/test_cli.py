@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from command import COMMAND, Run, on_terminal, parsed
-from hashmatch import Index, __version__, cli, lists
+from hashmatch import Index, __version__, cli
 from hashmatch.codes import encode_hex
+from hashmatch.formats import lines
 from oracle import flipped, random_codes
 from oracle import search as brute_force
 
@@ -103,7 +104,7 @@ def test_match_jsonl(run: Run, known: Path, uploads: Path) -> None:
 def test_match_in_blocks(
     run: Run, known: Path, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 150)
     code, out, err = run("match", known, uploads)
     assert (code, parsed(out)) == (0, as_text(EXPECTED))
     assert err.startswith("3 of 5 uploads matched 2 of 40 hashes")

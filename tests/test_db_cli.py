@@ -17,9 +17,9 @@ import pytest
 
 import hashmatch
 from command import COMMAND, Run, on_terminal, parsed
-from hashmatch import lists
 from hashmatch.codes import encode_hex
 from hashmatch.database import Batch, BatchList, Database, Item, Opinion
+from hashmatch.formats import csv_list, lines
 from oracle import flipped, random_codes
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -262,24 +262,24 @@ def test_load_other_lists(run: Run, known: Path, tmp_path: Path) -> None:
 def test_an_item_over_several_blocks(
     run: Run, known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr(lists, "BLOCK_ROWS", rows)
-    monkeypatch.setattr(lists, "_BATCH_RECORDS", rows)
-    monkeypatch.setattr("hashmatch.database.exchange.BLOCK_ROWS", rows)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 67 * rows)
+    monkeypatch.setattr(csv_list, "_BATCH_RECORDS", rows)
     monkeypatch.setattr("hashmatch.database.exchange._BATCH_RECORDS", rows)
     refs = ["v"] * 5 + ["w"] + ["x"] * 3 + ["y"] * 2
-    lines = [f"{ref},{text}" for ref, text in zip(refs, HEX, strict=False)]
-    (tmp_path / "frames.csv").write_text("\n".join(["ref,hash", *lines]))
+    rows_of_csv = [f"{ref},{text}" for ref, text in zip(refs, HEX, strict=False)]
+    (tmp_path / "frames.csv").write_text("\n".join(["ref,hash", *rows_of_csv]))
     code, _, err = run("db", "load", known, "b", tmp_path / "frames.csv", "--kind", "video")
     assert code == 0 and err.endswith("4 added\n")
     assert [(item[0], len(item[4])) for item in contents(known, "b")] == [
         *(("v", 5), ("w", 1), ("x", 3), ("y", 2)),
     ]
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 200)  # At least a line.
     run("db", "export", known, "b", "-o", tmp_path / "out.csv")
     run("db", "create", known, "c")
     assert run("db", "load", known, "c", tmp_path / "out.csv")[0] == 0
     assert contents(known, "c") == contents(known, "b")
 
-    (tmp_path / "apart.csv").write_text("\n".join(["ref,hash", *lines, f"w,{HEX[19]}"]))
+    (tmp_path / "apart.csv").write_text("\n".join(["ref,hash", *rows_of_csv, f"w,{HEX[19]}"]))
     code, _, err = run("db", "load", known, "b", tmp_path / "apart.csv")
     assert code == 2 and "the ref of row 11 is that of row 5 too" in err
     assert len(contents(known, "b")) == 4

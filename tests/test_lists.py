@@ -11,14 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hashmatch import lists
 from hashmatch.codes import encode_hex
-from hashmatch.hash_types import HASH_TYPES
-from hashmatch.lists import HashList, ListError
+from hashmatch.formats import Block, ListError, Options, csv_list, lines, open_list
+from hashmatch.formats import npy as npy_list
 from oracle import random_codes
 
-PDQ = HASH_TYPES["pdq"]
-PHASH = HASH_TYPES["phash"]
 CODES = random_codes(7, 256)
 HEX = encode_hex(CODES)
 
@@ -28,15 +25,13 @@ def read(
 ) -> tuple[np.ndarray, list[int], dict[str, list[str]], list[str]]:
     """Codes, row numbers, columns and faults of a list with this content."""
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    hash_list = HashList(str(path), PDQ, column, skip)
-    blocks = list(hash_list)
+    hash_list = open_list(str(path), options=Options("pdq", column), skip_faults=skip)
+    blocks = [part for part in hash_list if isinstance(part, Block)]
+    names = tuple(blocks[0].columns) if blocks else ()
     codes = np.concatenate([np.empty((0, 32), np.uint8), *(block.codes for block in blocks)])
     rows = [row for block in blocks for row in block.rows.tolist()]
-    columns = {
-        name: [text for block in blocks for text in block.columns[place]]
-        for place, name in enumerate(hash_list.columns)
-    }
-    assert all(len(block.columns) == len(hash_list.columns) for block in blocks)
+    columns = {name: [text for block in blocks for text in block.columns[name]] for name in names}
+    assert all(tuple(block.columns) == names for block in blocks)
     return codes, rows, columns, hash_list.faults
 
 
@@ -49,9 +44,9 @@ def path(tmp_path: Path) -> Path:
 def block_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that every edge is met, as well as the usual ones."""
     if request.param:
-        monkeypatch.setattr(lists, "BLOCK_BYTES", max(request.param, 200))
-        monkeypatch.setattr(lists, "BLOCK_ROWS", request.param)
-        monkeypatch.setattr(lists, "_BATCH_RECORDS", 1 + request.param // 2)
+        monkeypatch.setattr(lines, "BLOCK_BYTES", max(request.param, 200))
+        monkeypatch.setattr(npy_list, "BLOCK_ROWS", request.param)
+        monkeypatch.setattr(csv_list, "_BATCH_RECORDS", 1 + request.param // 2)
 
 
 @pytest.mark.usefixtures("block_size")
@@ -198,7 +193,7 @@ def test_lines_are_counted_past_one_that_is_not_utf8(path: Path) -> None:
 
 
 def test_lines_are_counted_past_sound_blocks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "BLOCK_BYTES", 65 * 2)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 65 * 2)
     content = "\n".join([*HEX[:4], "bad", HEX[4], "worse"])
     _, rows, _, faults = read(path, content, skip=True)
     assert [fault.split(":")[1] for fault in faults] == ["5", "7"]
@@ -226,18 +221,17 @@ def test_lines_are_counted_past_quoted_line_feeds(path: Path) -> None:
     st.integers(65, 400),
     st.booleans(),
 )
-def test_numbers_hold_across_blocks(path: Path, lines: list[str], size: int, csv: bool) -> None:
+def test_numbers_hold_across_blocks(path: Path, drawn: list[str], size: int, csv: bool) -> None:
     written = {"good": HEX[0], "bad": "f0" * 31 + "zz", "blank": ""}
-    content = "".join(f"{written[line]}\n" for line in lines)
+    content = "".join(f"{written[line]}\n" for line in drawn)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lists, "BLOCK_BYTES", size)
-        patch.setattr(lists, "BLOCK_ROWS", size // 65)
-        patch.setattr(lists, "_BATCH_RECORDS", size % 7 + 1)
+        patch.setattr(lines, "BLOCK_BYTES", size)
+        patch.setattr(csv_list, "_BATCH_RECORDS", size % 7 + 1)
         _, rows, _, faults = read(path, "hash\n" * csv + content, skip=True)
-    present = [line for line in lines if line != "blank"]
+    present = [line for line in drawn if line != "blank"]
     assert rows == [row for row, line in enumerate(present) if line == "good"]
     assert [int(fault.split(":")[1]) for fault in faults] == [
-        number for number, line in enumerate(lines, 1 + csv) if line == "bad"
+        number for number, line in enumerate(drawn, 1 + csv) if line == "bad"
     ]
 
 
@@ -252,7 +246,7 @@ def test_foreign_files(path: Path, content: bytes) -> None:
 
 
 def test_a_file_without_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "BLOCK_BYTES", 1_000)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 1_000)
     with pytest.raises(ListError, match=r"known.txt: has a line of [0-9,]+ bytes, so is no list"):
         read(path, "f" * 5_000)
 
@@ -285,7 +279,8 @@ def test_npy(tmp_path: Path, name: str) -> None:
 
 def test_npy_of_uint64(path: Path) -> None:
     path.write_bytes(npy(np.array([255, 2**64 - 1], np.uint64)))
-    (block,) = HashList(str(path), PHASH)
+    (block,) = open_list(str(path), options=Options("phash"))
+    assert isinstance(block, Block)
     assert encode_hex(block.codes) == ["00000000000000ff", "f" * 16]
 
 
@@ -312,7 +307,7 @@ def test_bad_npy(path: Path, content: bytes, reason: str) -> None:
 def test_progress(path: Path) -> None:
     path.write_text("\n".join(HEX))
     calls: list[tuple[int, int]] = []
-    list(HashList(str(path), PDQ, on_read=lambda done, total: calls.append((done, total))))
+    list(open_list(str(path), on_read=lambda done, total: calls.append((done, total))))
     size = path.stat().st_size
     assert calls[-1] == (size, size)
     assert calls == sorted(calls)
@@ -320,6 +315,6 @@ def test_progress(path: Path) -> None:
 
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        list(HashList(str(tmp_path / "nothing"), PDQ))
+        list(open_list(str(tmp_path / "nothing")))
     with pytest.raises(IsADirectoryError):
-        list(HashList(str(tmp_path), PDQ))
+        list(open_list(str(tmp_path)))

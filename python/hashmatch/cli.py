@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import traceback
+from dataclasses import replace
 from typing import Annotated, NoReturn
 
 import numpy as np
@@ -19,12 +20,17 @@ from hashmatch import _core
 from hashmatch.bench import measure
 from hashmatch.console import closed_pipe_is_quiet, count, duration, size, tell, tell_faults
 from hashmatch.db_cli import db
+from hashmatch.formats.model import Block, Options
+from hashmatch.formats.reading import HashList
+from hashmatch.formats_cli import convert, formats
 from hashmatch.hash_types import HASH_TYPES, hash_type
-from hashmatch.known import Known, Search, open_known, read_list
-from hashmatch.lists import HashList
+from hashmatch.known import Search, open_known, read_list
+from hashmatch.listed import names_of
 from hashmatch.options import (
     ColumnOption,
+    DelimiterOption,
     DistanceOption,
+    FormatOption,
     OnError,
     OnErrorOption,
     ThreadsOption,
@@ -49,6 +55,8 @@ def _version(wanted: bool) -> None:
 
 
 app.add_typer(db, name="db")
+app.command()(formats)
+app.command()(convert)
 
 
 @app.callback()
@@ -59,8 +67,9 @@ def _hashmatch(
 ) -> None:
     """Match perceptual hashes against shared lists, exactly, by Hamming distance.
 
-    A list is bare hex, one hash a line; or CSV with a header and a column "hash"; or a NumPy .npy
-    file, uint8 with a hash a row, or uint64 for 64 bits. "-" is standard input.
+    A list is bare hex, one hash a line; or CSV with a header and a column "hash"; or of any other
+    format that `hashmatch formats` lists, which may be compressed by gzip or zstd. What it is shows
+    in its content. "-" is standard input.
     """
 
 
@@ -109,7 +118,22 @@ def match(
             "negative, investigate, or none for those without an opinion; repeatable.",
         ),
     ] = None,
-    column: ColumnOption = "hash",
+    hashes_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="What HASHES is; `hashmatch formats` lists the formats.",
+            show_default="what its content shows",
+        ),
+    ] = None,
+    uploads_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT", help="What UPLOADS is.", show_default="what its content shows"
+        ),
+    ] = None,
+    column: ColumnOption = None,
+    delimiter: DelimiterOption = None,
     on_error: OnErrorOption = OnError.STOP,
     threads: ThreadsOption = 0,
 ) -> None:
@@ -120,7 +144,8 @@ def match(
     other columns of HASHES. The match_id is the row in HASHES, or the id in a built index, which
     keeps no other columns. Of a database it is the signal's id; ref, set, contributor, labels (a
     JSON list) and verdicts (joined with ";") follow, and each set's own distance holds unless one
-    is given.
+    is given. Of a list that is no CSV, its ref, contributor, labels, quality and time_ms are
+    columns too, where it has them.
 
     Exit code: 0 if anything matched, 1 if nothing did, 2 after an error.
     """
@@ -134,36 +159,40 @@ def match(
     skip = on_error is OnError.SKIP
     asked = Search(type, max_distance, nearest, threads, sets or None, verdicts or None)
 
+    options = Options(column=column, delimiter=delimiter)
     looked_up = matched = 0
     search_s = 0.0
     matched_ids = np.empty(0, np.uint64)
-    with open_known(hashes, asked, column, skip) as known:
-        rows = HashList(uploads, known.kind, column, skip)
+    names: tuple[str, ...] | None = None
+    with open_known(HashList(hashes, hashes_format, options, skip), asked) as known:
+        options = replace(options, hash_type=known.kind.name)
+        rows = HashList(uploads, uploads_format, options, skip)
         with (
             closed_pipe_is_quiet(),
             open_report(
-                format, output, lambda: Layout(rows.columns, known.names, known.minor)
+                format, output, lambda: Layout(names or (), known.names, known.minor)
             ) as write,
             progress_bar("matching", wanted=not quiet) as rows.on_read,
         ):
             for block in rows:
+                # What a list withdraws is not looked up.
+                if not isinstance(block, Block):
+                    continue
+                # A report's columns are settled by its first row.
+                names = names_of(block) if names is None else names
                 begin = time.perf_counter()
                 found = known.search(block.codes)
                 search_s += time.perf_counter() - begin
                 looked_up += len(block.codes)
                 matched += int(np.count_nonzero(np.diff(found.matches.offsets)))
                 matched_ids = np.union1d(matched_ids, found.matches.id)
-                write(report_rows(found, block))
+                write(report_rows(found, block, names))
         tell(
             f"{matched:,} of {count(looked_up, 'upload')} matched {len(matched_ids):,} of "
             f"{count(len(known), 'hash')} within {known.within}, {duration(search_s)}"
         )
         tell_faults(known.faults + rows.faults)
     raise typer.Exit(0 if matched else 1)
-
-
-def _layout(uploads: HashList, known: Known) -> Layout:
-    return Layout(uploads.columns, known.names, known.minor)
 
 
 @app.command()
@@ -174,7 +203,9 @@ def build(
     ],
     type: TypeOption = "pdq",
     max_distance: DistanceOption = None,
-    column: ColumnOption = "hash",
+    format: FormatOption = None,
+    column: ColumnOption = None,
+    delimiter: DelimiterOption = None,
     on_error: OnErrorOption = OnError.STOP,
     threads: ThreadsOption = 0,
 ) -> None:
@@ -184,7 +215,9 @@ def build(
     distance becomes the index's own.
     """
     kind = hash_type(type)
-    known = read_list(hashes, kind, max_distance, column, on_error is OnError.SKIP, threads)
+    options = Options(kind.name, column, delimiter=delimiter)
+    hash_list = HashList(hashes, format, options, on_error is OnError.SKIP)
+    known = read_list(hash_list, max_distance, threads)
     with progress_bar("saving"):
         known.index.save(output)
     hashes_held = count(len(known.index), "hash")

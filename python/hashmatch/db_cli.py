@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from itertools import islice
-from typing import TYPE_CHECKING, Annotated, cast
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -23,9 +23,17 @@ from hashmatch.console import (
     tell_lines,
 )
 from hashmatch.hash_types import HASH_TYPES
-from hashmatch.options import OnError, OnErrorOption
+from hashmatch.options import (
+    ColumnOption,
+    DelimiterOption,
+    FormatOption,
+    LabelsOption,
+    OnError,
+    OnErrorOption,
+    RefOption,
+)
 from hashmatch.progress import progress_bar
-from hashmatch.texts import CsvWriter, open_output
+from hashmatch.texts import open_output
 
 # Not everybody has a database: what only these commands need is imported by those that are run.
 if TYPE_CHECKING:
@@ -93,52 +101,47 @@ def load(
         typer.Option(
             metavar="TYPE",
             help=f"Kind of hash: {', '.join(HASH_TYPES)}.",
-            show_default="pdq",
+            show_default="pdq, or all that the list names",
         ),
     ] = None,
-    ref: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="CSV column with the ref, by which its contributor knows an item.",
-            show_default='"ref", or without one the hash itself',
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="CSV column with a label, or a JSON list of labels.",
-            show_default='"labels", if there is one',
-        ),
-    ] = None,
+    format: FormatOption = None,
+    ref: RefOption = None,
+    labels: LabelsOption = None,
     contributor: ContributorOption = None,
     kind: Annotated[
         KindName | None, typer.Option(help="What the items are.", show_default="image")
     ] = None,
-    column: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="CSV column with the hash.", show_default="hash"),
-    ] = None,
+    column: ColumnOption = None,
+    delimiter: DelimiterOption = None,
     on_error: OnErrorOption = OnError.STOP,
     who: WhoOption = "",
 ) -> None:
     """Add a list to a hash set, in one step: all of it or, after an error, nothing.
 
-    An item whose ref the set has is updated. Rows of one ref, such as a video's frames, are one
-    item, and have to be beside each other. What `hashmatch db export` wrote needs no options and
-    is read back as it was.
+    An item whose ref the set has is updated, and one that the list says is withdrawn is removed.
+    Rows of one ref, such as a video's frames, are one item, and have to be beside each other. What
+    `hashmatch db export` wrote needs no options and is read back as it was.
     """
     from hashmatch.database import BatchList, Kind
 
     skip = on_error is OnError.SKIP
     batches = BatchList(
-        hashes, type, column, ref, labels, contributor, cast(Kind | None, kind), skip
+        hashes,
+        type,
+        column,
+        ref,
+        labels,
+        contributor,
+        cast(Kind | None, kind),
+        skip,
+        delimiter=delimiter,
+        format=format,
     )
     with hashmatch.open(path, "r+") as database:
         try:
             with progress_bar("loading") as batches.on_read:
-                counts = database.load(set, batches, who=who)
+                on_fault: Literal["skip", "raise"] = "skip" if skip else "raise"
+                counts = database.load(set, batches, who=who, on_error=on_fault)
         except ValueError:
             tell_faults(batches.faults)
             raise
@@ -280,27 +283,30 @@ def export(
             "--output", "-o", metavar="FILE", help="Write to this file.", show_default="stdout"
         ),
     ] = None,
+    format: Annotated[
+        str, typer.Option(metavar="FORMAT", help="`hashmatch formats` lists those written.")
+    ] = "csv",
 ) -> None:
-    """Write a hash set as CSV, one row a signal, for `hashmatch db load`.
+    """Write a hash set as a list, for `hashmatch db load`, which reads it back as it was.
 
-    Columns: ref, contributor, kind, type, hash, quality, time_ms, labels (a JSON list), opinions (a
-    JSON list of objects with contributor, verdict, labels). Opinions on refs that no item has stand
-    in rows without a hash at the end.
+    CSV has one row a signal and the columns ref, contributor, kind, type, hash, quality, time_ms,
+    labels (a JSON list), opinions (a JSON list of objects with contributor, verdict, labels).
+    Opinions on refs that no item has stand in rows without a hash at the end.
     """
-    from hashmatch.database import EXPORT_COLUMNS, export_rows
+    from hashmatch.database import export_parts
+    from hashmatch.formats.registry import writer_named
 
+    writer = writer_named(format)
     with (
         hashmatch.open(path) as database,
         closed_pipe_is_quiet(),
         open_output(output) as file,
         progress_bar("exporting", wanted=output is not None),
     ):
-        rows = export_rows(database.contents(set))
-        first = list(islice(rows, 1))  # If there is no such set, nothing is written.
-        writer = CsvWriter(file)
-        writer.rows([EXPORT_COLUMNS, *first])
-        writer.rows(rows)
-    tell(f"exported {set!r}: {count(writer.written - 1, 'row')}")
+        parts = export_parts(database.contents(set))
+        first = list(islice(parts, 1))  # If there is no such set, nothing is written.
+        written = writer.write(chain(first, parts), file)
+    tell(f"exported {set!r}: {count(written, 'row' if format == 'csv' else 'record')}")
 
 
 @db.command()

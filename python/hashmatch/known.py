@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +16,15 @@ import hashmatch
 from hashmatch.arguments import whole
 from hashmatch.codes import encode_hex
 from hashmatch.console import tell_faults
-from hashmatch.hash_types import HashType, hash_type
+from hashmatch.formats.reading import INDEX_MAGIC, HashList
+from hashmatch.hash_types import HASH_TYPES, HashType, hash_type
 from hashmatch.index import Index
-from hashmatch.lists import INDEX_MAGIC, HashList
+from hashmatch.listed import Cell, Listed, Texts
 from hashmatch.matches import Matches
 from hashmatch.progress import progress_bar
-from hashmatch.texts import json_text
 
 if TYPE_CHECKING:
     from hashmatch.database import Database, DatabaseMatches
-
-
-class Texts(list[str]):
-    """Some texts in one cell: a list in JSON, and a JSON list where a cell is text."""
-
-    def __str__(self) -> str:
-        return json_text(self)
-
-
-Cell: TypeAlias = str | int | Texts
 
 
 class Found(NamedTuple):
@@ -89,41 +79,31 @@ class Known(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownList:
-    """The hashes of a list, as an index whose ids are the row numbers."""
+    """The hashes of a list, as an index whose ids are the row numbers; or, in a list that has
+    several hashes a row, their numbers.
+    """
 
     index: Index
-    names: tuple[str, ...]
-    #: int64[n]: row numbers, ascending, and for each column its n texts.
-    rows: NDArray[np.int64]
-    columns: list[list[str]]
+    #: uint64[n], ascending: the ids, and what the list says beside each.
+    ids: NDArray[np.uint64]
+    listed: Listed
     faults: list[str]
 
 
-def read_list(
-    path: str,
-    kind: HashType,
-    max_distance: int | None,
-    column: str,
-    skip_faults: bool,
-    threads: int,
-) -> KnownList:
-    """ValueError if it holds no hashes."""
-    index = Index(kind.name, max_distance=max_distance)
-    with progress_bar("reading") as bar:
-        hash_list = HashList(path, kind, column, skip_faults, bar)
-        blocks = list(hash_list)
-    if not sum(len(block.rows) for block in blocks):
+def read_list(hash_list: HashList, max_distance: int | None, threads: int) -> KnownList:
+    """The hashes of the type that the list's options name. ValueError if it holds none."""
+    index = Index(hash_list.options.hash_type or "pdq", max_distance=max_distance)
+    with progress_bar("reading") as hash_list.on_read:
+        listed = Listed.of(hash_list)
+    if not len(listed):
         tell_faults(hash_list.faults)
         raise ValueError(f"{hash_list.name}: holds no hashes")
-    rows = np.concatenate([block.rows for block in blocks])
-    columns = [
-        [text for block in blocks for text in block.columns[place]]
-        for place in range(len(hash_list.columns))
-    ]
+    ids = listed.rows
+    if (np.diff(ids) <= 0).any():
+        ids = np.arange(len(ids))
     with progress_bar("indexing"):
-        codes = np.concatenate([block.codes for block in blocks])
-        index.add(codes, rows.view(np.uint64), threads=threads)
-    return KnownList(index, hash_list.columns, rows, columns, hash_list.faults)
+        index.add(listed.codes, ids.view(np.uint64), threads=threads)
+    return KnownList(index, ids.view(np.uint64), listed, hash_list.faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +117,13 @@ class KnownIndex:
     @property
     def kind(self) -> HashType:
         index = self.known.index
-        return HashType(index.hash_type or "", index.bits, index.max_distance)
+        # Uploads for plain codes are read as any type of that width is.
+        same = (kind.name for kind in HASH_TYPES.values() if kind.bits == index.bits)
+        return hash_type(index.hash_type or self.asked.type or next(same))
 
     @property
     def names(self) -> tuple[str, ...]:
-        return self.known.names
+        return self.known.listed.names
 
     @property
     def minor(self) -> tuple[str, ...]:
@@ -170,11 +152,8 @@ class KnownIndex:
         # Many uploads may match one hash: each code is fetched and written out once.
         distinct, places = np.unique(matches.id, return_inverse=True)
         hashes = encode_hex(self.known.index.codes(distinct))
-        rows = np.searchsorted(self.known.rows, matches.id.astype(np.int64)).tolist()
-        return (
-            [hashes[place] for place in places.tolist()],
-            [[column[row] for row in rows] for column in self.known.columns],
-        )
+        rows = np.searchsorted(self.known.ids, matches.id)
+        return [hashes[place] for place in places.tolist()], self.known.listed.beside(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +216,9 @@ class KnownDatabase:
 
 
 @contextmanager
-def open_known(path: str, asked: Search, column: str, skip_faults: bool) -> Iterator[Known]:
-    """The known hashes in a list, a built index, or the folder of a database."""
+def open_known(hash_list: HashList, asked: Search) -> Iterator[Known]:
+    """The known hashes in a list, or in the built index or the folder of a database at its path."""
+    path = hash_list.path
     if os.path.isdir(path):
         with hashmatch.open(path) as database:
             yield _in_database(database, asked)
@@ -247,10 +227,11 @@ def open_known(path: str, asked: Search, column: str, skip_faults: bool) -> Iter
         raise ValueError(f"{path} is no database: leave --set and --verdict out")
     if path != "-" and _is_index(path):
         index = _open_index(path, asked.type)
-        known = KnownList(index, (), np.empty(0, np.int64), [], [])
+        known = KnownList(index, np.empty(0, np.uint64), Listed(()), [])
     else:
         kind = hash_type(asked.type or "pdq")
-        known = read_list(path, kind, None, column, skip_faults, asked.threads)
+        hash_list.options = replace(hash_list.options, hash_type=kind.name)
+        known = read_list(hash_list, None, asked.threads)
     within = known.index.max_distance if asked.max_distance is None else asked.max_distance
     if within is None:
         raise ValueError(f"{path} has no distance of its own: give --max-distance")

@@ -10,8 +10,9 @@ from typing import TextIO
 
 from hashmatch.codes import encode_hex
 from hashmatch.console import printable
-from hashmatch.known import Cell, Found, Texts
-from hashmatch.lists import Block
+from hashmatch.formats.model import Block
+from hashmatch.known import Found
+from hashmatch.listed import Cell, Texts, cell
 from hashmatch.texts import CsvWriter, json_text, open_output
 
 Row = tuple[Cell, ...]
@@ -61,8 +62,8 @@ class Layout:
         return names
 
 
-def report_rows(found: Found, uploads: Block) -> list[Row]:
-    """One row a match, with the columns of `Layout.names`."""
+def report_rows(found: Found, uploads: Block, names: Sequence[str]) -> list[Row]:
+    """One row a match, with the columns of `Layout.names`; those of the uploads are `names`."""
     matches = found.matches
     if not len(matches):
         return []
@@ -73,7 +74,7 @@ def report_rows(found: Found, uploads: Block) -> list[Row]:
     columns: list[Sequence[Cell]] = [
         [numbers[query] for query in queries],
         [hashes[query] for query in queries],
-        *([column[query] for query in queries] for column in uploads.columns),
+        *([cell(uploads, name, query) for query in queries] for name in names),
         matches.id.tolist(),
         known_hashes,
         matches.distance.tolist(),

@@ -3,7 +3,7 @@
 from hashmatch.database.batches import BatchList, read_refs
 from hashmatch.database.changes import Change
 from hashmatch.database.database import Database, Status, open
-from hashmatch.database.exchange import EXPORT_COLUMNS, export_rows
+from hashmatch.database.exchange import export_parts
 from hashmatch.database.matches import DatabaseMatch, DatabaseMatches
 from hashmatch.database.model import (
     Batch,
@@ -12,13 +12,13 @@ from hashmatch.database.model import (
     Item,
     Kind,
     Opinion,
+    Removal,
     SetRecord,
     Signal,
     TypeStatus,
 )
 
 __all__ = [
-    "EXPORT_COLUMNS",
     "Batch",
     "BatchList",
     "Change",
@@ -30,11 +30,12 @@ __all__ = [
     "Item",
     "Kind",
     "Opinion",
+    "Removal",
     "SetRecord",
     "Signal",
     "Status",
     "TypeStatus",
-    "export_rows",
+    "export_parts",
     "open",
     "read_refs",
 ]

@@ -28,7 +28,7 @@ from hashmatch.database.checking import find_faults
 from hashmatch.database.columns import require_text
 from hashmatch.database.loading import Progress, load
 from hashmatch.database.locking import WriterLock
-from hashmatch.database.model import Batch, Counts, HistoryRow, SegmentRecord, SetRecord
+from hashmatch.database.model import Batch, Counts, HistoryRow, Removal, SegmentRecord, SetRecord
 from hashmatch.database.readers import Readers
 from hashmatch.database.rows import contributor_number, list_segment
 from hashmatch.database.snapshot import Snapshot
@@ -220,7 +220,7 @@ class Catalog:
     def load(
         self,
         set_name: str,
-        batches: Iterable[Batch],
+        batches: Iterable[Batch | Removal],
         who: str = "",
         progress: Progress | None = None,
         on_error: OnError = "raise",

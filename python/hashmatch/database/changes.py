@@ -13,6 +13,7 @@ from hashmatch.database.columns import (
     encode_labels,
     gather,
     is_unicode,
+    merged,
     ref_faults,
     require_text,
 )
@@ -25,6 +26,7 @@ from hashmatch.database.model import (
     Labels,
     Numbers,
     Opinion,
+    Removal,
     SegmentRecord,
     Verdict,
 )
@@ -153,10 +155,14 @@ class Change:
 
     def remove(self, *, refs: Sequence[str], contributor: str | None = None) -> None:
         """Remove items. A ref that is not there is noted in `counts.rejected` and no error."""
+        self.take_out(Removal(refs, contributor))
+
+    def take_out(self, removal: Removal, first_row: int = 0) -> None:
+        """`remove` for what is in a removal; rows are counted from `first_row`."""
         self._require_usable()
-        texts = as_refs(refs)
+        texts = as_refs(removal.refs)
         faults = dict(ref_faults(texts))
-        number = self.contributor(contributor)
+        number = self.contributor(removal.contributor)
         self._look_up(number, [ref for row, ref in enumerate(texts) if row not in faults])
         for row, ref in enumerate(texts):
             if row not in faults and self._wanted[number, ref] is None:
@@ -164,7 +170,7 @@ class Change:
             if row not in faults:
                 self._wanted[number, ref] = None
                 self.counts.removed += 1
-        self.counts.rejected += sorted(faults.items())
+        self.counts.rejected += merged(first_row, list(faults.items()))
         self._flush_if_large()
 
     def opinion(

@@ -30,6 +30,7 @@ from hashmatch.database.model import (
     HistoryRow,
     Item,
     Opinion,
+    Removal,
     SegmentRecord,
     SetRecord,
     TypeStatus,
@@ -198,7 +199,7 @@ class Database:
     def load(
         self,
         set: str,
-        batches: Iterable[Batch],
+        batches: Iterable[Batch | Removal],
         *,
         who: str = "",
         on_error: OnError = "raise",
@@ -208,8 +209,9 @@ class Database:
         """A change of many batches, such as tens of millions of rows, and their segments with it:
         searches see all of it in one step. A load that dies leaves nothing behind.
 
-        Some 100,000 rows are a good size for a batch. `progress(rows, 0)` is called after each;
-        what it raises ends the load.
+        A `Removal` among them removes what was there or came before it; a ref that is not there is
+        noted in `rejected`. Some 100,000 rows are a good size for a batch. `progress(rows, 0)` is
+        called after each; what it raises ends the load.
         """
         threads = whole(threads, "threads", 0, _MAX_THREADS)
         catalog, segments = self._usable_catalog(), self._upkeep.segments

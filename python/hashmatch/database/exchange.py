@@ -1,8 +1,4 @@
-"""A hash set as CSV that loads again as it was.
-
-There is a row for each signal, an item's rows beside each other; and at the end, for each opinion
-on a ref that no item has, a row without a hash.
-"""
+"""Hash sets as lists: what is written of one, and what an exported one says when it is read."""
 
 from __future__ import annotations
 
@@ -11,28 +7,34 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hashmatch import _core
 from hashmatch.codes import hex_fault
 from hashmatch.database.columns import require_text
-from hashmatch.database.model import KINDS, VERDICT_BITS, Batch, Item, Kind, Opinion, Verdict
-from hashmatch.database.packing import MAX_QUALITY, MAX_TIME_MS
-from hashmatch.database.together import Together
-from hashmatch.hash_types import HASH_TYPES, hash_type
-from hashmatch.lists import BLOCK_ROWS, HashList, csv_records, header_of
-from hashmatch.texts import json_text
-
-#: The columns of an exported set.
-EXPORT_COLUMNS = (
-    *("ref", "contributor", "kind", "type", "hash", "quality", "time_ms"),
-    *("labels", "opinions"),
+from hashmatch.database.model import (
+    KINDS,
+    VERDICT_BITS,
+    Item,
+    Kind,
+    Opinion,
+    Signal,
+    Verdict,
 )
+from hashmatch.database.packing import MAX_QUALITY, MAX_TIME_MS
+from hashmatch.formats.exported import EXPORT_COLUMNS, REMOVED
+from hashmatch.formats.lines import Records
+from hashmatch.formats.model import Block, Part, Removal, Source
+from hashmatch.formats.together import by_item
+from hashmatch.hash_types import HASH_TYPES, hash_type
+
 _BATCH_RECORDS = 4_096
 #: Labels and opinions that are told apart by their text, as few differ.
 _CACHED_TEXTS = 4_096
+#: Items and opinions that are written at a time.
+_BATCH_ITEMS = 4_096
 
 #: Contributor, verdict and labels.
 _Said = tuple[str, Verdict, tuple[str, ...]]
@@ -41,36 +43,63 @@ _Said = tuple[str, Verdict, tuple[str, ...]]
 # Writing.
 
 
-def export_rows(contents: Iterable[Item | Opinion]) -> Iterator[tuple[str | int | None, ...]]:
-    """Rows with the columns `EXPORT_COLUMNS` of what `Database.contents` gives."""
-    for each in contents:
-        if isinstance(each, Opinion):
-            yield each.ref, *([None] * (len(EXPORT_COLUMNS) - 2)), _opinions_text([each])
-            continue
-        beside = json_text(each.labels), _opinions_text(each.opinions)
-        for signal in each.signals:
-            yield (
-                each.ref, each.contributor, each.kind, signal.hash_type, signal.code.hex(),
-                signal.quality, signal.time_ms, *beside,
-            )  # fmt: skip
+def export_parts(contents: Iterable[Item | Opinion]) -> Iterator[Block]:
+    """The blocks of what `Database.contents` gives. An opinion is in a block that has its ref, or
+    else in one without codes.
+    """
+    each = iter(contents)
+    row = 0
+    while some := list(islice(each, _BATCH_ITEMS)):
+        for block in _exported(some, row):
+            row += len(block.rows)
+            yield block
 
 
-def _opinions_text(opinions: Sequence[Opinion]) -> str:
-    return json_text(
-        [
-            {"contributor": each.contributor, "verdict": each.verdict, "labels": list(each.labels)}
-            for each in opinions
-        ]
-    )
+def _exported(some: Sequence[Item | Opinion], row: int) -> Iterator[Block]:
+    signals: defaultdict[tuple[str, str, Kind], list[tuple[Item, Signal]]] = defaultdict(list)
+    others = [each for each in some if isinstance(each, Opinion)]
+    for item in some:
+        if isinstance(item, Item):
+            for signal in item.signals:
+                signals[signal.hash_type, item.contributor, item.kind].append((item, signal))
+    for (type, contributor, kind), found in signals.items():
+        opinions = {item.ref: item.opinions for item, _ in found}
+        yield Block(
+            type,
+            np.frombuffer(b"".join(signal.code for _, signal in found), np.uint8).reshape(
+                len(found), -1
+            ),
+            np.arange(row, row + len(found)),
+            [item.ref for item, _ in found],
+            [item.labels for item, _ in found],
+            contributor,
+            kind,
+            [signal.quality for _, signal in found],
+            [signal.time_ms for _, signal in found],
+            [opinion for of_ref in opinions.values() for opinion in of_ref],
+        )
+        row += len(found)
+    if others:
+        yield opinions_alone(others)
+
+
+def opinions_alone(opinions: Sequence[Opinion]) -> Block:
+    """A block of opinions on refs that it has no codes of."""
+    return Block("pdq", np.empty((0, 32), np.uint8), np.empty(0, np.int64), [], opinions=opinions)
 
 
 # Reading.
 
 
+#: Type, contributor, kind, and whether the labels are given.
+_Bucket = tuple[str, str | None, Kind, bool]
+
+
 class _Row(NamedTuple):
-    ref: str
-    #: Type, contributor and kind; None where there are only opinions.
-    bucket: tuple[str, str, Kind] | None
+    number: int
+    ref: str | None
+    #: None where there are only opinions.
+    bucket: _Bucket | None
     digits: str
     quality: int | None
     time_ms: int | None
@@ -78,82 +107,96 @@ class _Row(NamedTuple):
     said: tuple[_Said, ...]
 
 
-def is_export(head: bytes) -> bool:
-    """Whether a file that begins like this was made of `export_rows`."""
-    return header_of(head) == list(EXPORT_COLUMNS)
+class _Withdrawn(NamedTuple):
+    number: int
+    ref: str
+    contributor: str | None
 
 
-def read_export(hash_list: HashList, file: BinaryIO) -> Iterator[Batch]:
-    """The batches of an exported set, with faults as `hash_list` takes them."""
-    records = csv_records(file)
-    next(records)
-    together = Together(hash_list.name, "line")
-    held: list[_Row] = []
-    while some := list(islice(records, _BATCH_RECORDS)):
-        lines, rows = _parsed(hash_list, some)
-        items = [row.bucket and (row.ref, row.bucket[1]) for row in rows]
-        together.note(items, lines)
-        held += rows
-        if len(held) >= BLOCK_ROWS:
-            # The last item may go on.
-            end = len(held) - 1
-            while end and held[end - 1].ref == held[end].ref:
-                end -= 1
-            yield from _batches(held[:end])
-            held = held[end:]
-    yield from _batches(held)
-    together.require()
+def read_export(source: Source, header: Sequence[str], records: Records) -> Iterator[Part]:
+    """What the records of an exported set say that follow its header."""
+    return by_item(_parts(source, header, records), source)
+
+
+def _parts(source: Source, header: Sequence[str], records: Records) -> Iterator[Part]:
+    for some in _parsed(source, header, records):
+        rows: list[_Row] = []
+        for record in some:
+            if isinstance(record, _Row):
+                rows.append(record)
+                continue
+            yield from _blocks(rows)
+            rows = []
+            yield Removal([record.ref], np.array([record.number]), record.contributor)
+        yield from _blocks(rows)
 
 
 def _parsed(
-    hash_list: HashList, records: Sequence[tuple[int, list[str], str | None]]
-) -> tuple[list[int], list[_Row]]:
-    """The lines and what they say, of those that are sound."""
-    lines: list[int] = []
-    rows: list[_Row] = []
-    for line, fields, fault in records:
-        if not fault and len(fields) != len(EXPORT_COLUMNS):
-            fault = f"number of fields is {len(fields)}, the header's is {len(EXPORT_COLUMNS)}"
-        if not fault:
-            try:
-                rows.append(_row(*fields))
-                lines.append(line)
-                continue
-            except ValueError as error:
-                fault = str(error)
-        hash_list.fault(line, fault)
-    return lines, rows
+    source: Source, header: Sequence[str], records: Records
+) -> Iterator[list[_Row | _Withdrawn]]:
+    """What the records say that are sound, some at a time."""
+    places = [header.index(name) if name in header else None for name in EXPORT_COLUMNS]
+    numbered = enumerate(records)
+    last = None
+    while some := list(islice(numbered, _BATCH_RECORDS)):
+        rows: list[_Row | _Withdrawn] = []
+        for number, (line, fields, fault) in some:
+            if not fault and len(fields) != len(header):
+                fault = f"number of fields is {len(fields)}, the header's is {len(header)}"
+            if not fault:
+                cells = (None if place is None else fields[place] for place in places)
+                try:
+                    rows.append(last := _row(number, last, *cells))  # type: ignore[arg-type]
+                    continue
+                except ValueError as error:
+                    fault = str(error)
+            source.fault(line, fault)
+        yield rows
 
 
 def _row(
-    ref: str,
-    contributor: str,
+    number: int,
+    last: _Row | _Withdrawn | None,
+    ref: str | None,
+    contributor: str | None,
     kind: str,
     type: str,
-    digits: str,
+    hash: str,
     quality: str,
     time_ms: str,
     labels: str,
     opinions: str,
-) -> _Row:
-    require_text(ref, "ref")
+) -> _Row | _Withdrawn:
+    if ref is not None:
+        require_text(ref, "ref")
     said = _said(opinions)
-    if not (digits or type):
-        return _Row(ref, None, "", None, None, (), said)
-    fault = hex_fault(digits, hash_type(type))
+    if not (hash or type) and ref is not None:
+        if kind == REMOVED:
+            if contributor is not None:
+                require_text(contributor, "contributor", empty=True)
+            return _Withdrawn(number, ref, contributor)
+        return _Row(number, ref, None, "", None, None, (), said)
+    fault = hex_fault(hash, hash_type(type))
     if fault:
         raise ValueError(fault)
-    require_text(contributor, "contributor", empty=True)
+    if contributor is not None:
+        require_text(contributor, "contributor", empty=True)
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    bucket = (type, contributor, kind, bool(labels))
+    # Rows of an item in two blocks would replace each other.
+    before = last.bucket if isinstance(last, _Row) and last.ref == ref else None
+    if ref is not None and before and before[:2] == bucket[:2] and before != bucket:
+        raise ValueError("kind, or whether there are labels, differs from the ref's row before")
     return _Row(
+        number,
         ref,
-        (type, contributor, kind),
-        digits,
+        bucket,
+        hash,
         _number(quality, "quality", MAX_QUALITY),
         _number(time_ms, "time_ms", MAX_TIME_MS),
         _labels(labels),
-        said,
+        said if ref is not None else (),
     )
 
 
@@ -203,25 +246,29 @@ def _texts(labels: object, name: str) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _batches(rows: Sequence[_Row]) -> Iterator[Batch]:
-    """A batch for each hash type, contributor and kind, then one with the opinions."""
-    buckets: defaultdict[tuple[str, str, Kind], list[_Row]] = defaultdict(list)
-    opinions: dict[Opinion, None] = {}
+def _blocks(rows: Sequence[_Row]) -> Iterator[Block]:
+    """A block for each hash type, contributor and kind, then one with the opinions."""
+    buckets: defaultdict[_Bucket, list[_Row]] = defaultdict(list)
+    opinions: list[Opinion] = []
+    seen: set[tuple[str, _Said]] = set()
     for row in rows:
         if row.bucket:
             buckets[row.bucket].append(row)
         for said in row.said:
-            opinions[Opinion(row.ref, *said)] = None
-    for (type, contributor, kind), of_one in buckets.items():
-        yield Batch(
+            if row.ref is not None and (row.ref, said) not in seen:
+                seen.add((row.ref, said))
+                opinions.append(Opinion(row.ref, *said))
+    for (type, contributor, kind, labelled), of_one in buckets.items():
+        yield Block(
             type,
             _core.decode_hex([row.digits for row in of_one], HASH_TYPES[type].width),
-            [row.ref for row in of_one],
-            [row.labels for row in of_one],
+            np.array([row.number for row in of_one], np.int64),
+            [row.ref for row in of_one if row.ref is not None] or None,
+            [row.labels for row in of_one] if labelled else None,
             contributor,
             kind,
             [row.quality for row in of_one],
             [row.time_ms for row in of_one],
         )
     if opinions:
-        yield Batch("pdq", np.empty((0, 32), np.uint8), [], opinions=list(opinions))
+        yield opinions_alone(opinions)

@@ -6,7 +6,8 @@ begun anew. A staging table would write everything twice too, and could be left 
 
 What makes loading slow is one search in a tree for each ref, at random. A set that never held
 anything needs none: rows are appended, and their refs are sorted and entered at the end. Only the
-refs that then turn out to have come up twice are put again, one after another.
+refs that then turn out to have come up twice are put again, one after another. A removal has to
+find what was appended before it, so with the first one that way ends.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from hashmatch.database.changes import Change
-from hashmatch.database.model import Batch
+from hashmatch.database.model import Batch, Removal
 
 #: Called with the rows done and those in all, 0 if that is not known.
 Progress = Callable[[int, int], object]
@@ -23,13 +24,20 @@ Progress = Callable[[int, int], object]
 _IDS_AT_A_TIME = 100_000
 
 
-def load(change: Change, batches: Iterable[Batch], progress: Progress | None) -> None:
-    """Put every batch. Rows are counted through all of them."""
+def load(change: Change, batches: Iterable[Batch | Removal], progress: Progress | None) -> None:
+    """Put every batch and take out every removal, in their order. Rows are counted through all of
+    them.
+    """
     fresh = change.rows.none_known()
     first = change.rows.end
     done = 0
     for batch in batches:
-        if fresh:
+        if isinstance(batch, Removal):
+            if fresh:
+                _make_known(change, first)
+                fresh = False
+            change.take_out(batch, done)
+        elif fresh:
             _append(change, batch, done)
         else:
             change.put(batch, done)

@@ -135,6 +135,14 @@ class Batch:
     opinions: Sequence[Opinion] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What one call of `Change.remove` takes, for a load."""
+
+    refs: Sequence[str]
+    contributor: str | None = None
+
+
 @dataclass(slots=True)
 class Counts:
     """What a change did, step by step: an item added and then removed counts in both."""

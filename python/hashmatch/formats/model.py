@@ -94,8 +94,7 @@ class Source:
     path: str | None = None
     #: Leave faulty records out and note them; otherwise the first is a ListError.
     skip_faults: bool = False
-    #: It is to be loaded: what cannot be a ref is a fault, and so are options that would change what
-    #: an exported set says.
+    #: It goes into a database: what cannot be a ref is a fault.
     for_database: bool = False
     #: "file:line: reason" of each record left out.
     faults: list[str] = field(default_factory=list)

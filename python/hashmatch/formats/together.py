@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashmatch.lists import ListError
+from hashmatch.formats.blocks import whole_items
+from hashmatch.formats.model import Block, ListError, Part, Source
 
 
 class Together:
@@ -49,3 +51,26 @@ class Together:
                 f"{self._name}: the ref of {self._unit} {second} is that of {self._unit} {first} "
                 "too, but the rows are not beside each other: sort the list by ref"
             )
+
+
+def by_item(parts: Iterable[Part], source: Source) -> Iterator[Part]:
+    """The parts of a list of signals, each item's signals of a type in one block.
+
+    For a database, ListError names rows of one item that are apart, unless the item was removed
+    between them.
+    """
+    whole = whole_items(parts)
+    if not source.for_database:
+        yield from whole
+        return
+    together = Together(source.name, "row")
+    removed: Counter[tuple[str | None, str]] = Counter()
+    for part in whole:
+        yield part
+        if not isinstance(part, Block):
+            removed.update((part.contributor, ref) for ref in part.refs)
+        elif part.refs is not None:
+            type, who = part.hash_type, part.contributor
+            items = [(type, who, ref, removed[who, ref] if removed else 0) for ref in part.refs]
+            together.note(items, part.rows)
+    together.require()
