@@ -79,7 +79,7 @@ def state(parts: Iterable[Part]) -> dict[Any, Any]:
             if ref not in fresh:
                 item["signals"][part.hash_type] = []
             fresh.add(ref)
-            columns = {name: texts[number] for name, texts in part.columns.items()}
+            columns = {name: texts[number] for name, texts in sorted(part.columns.items())}
             item["signals"][part.hash_type].append(
                 (
                     code.tobytes().hex(),

@@ -119,22 +119,18 @@ def test_parts_come_to_what_the_records_do(steps: list[Any], held: int) -> None:
             assert len(runs) == len(set(runs))
 
 
-@given(_steps)
-@settings(max_examples=60, deadline=None)
-def test_one_type_alone(steps: list[Any]) -> None:
-    some: list[Any] = []
-    for step in steps:
-        if step[0] == "remove":
-            some.append(step)
-            continue
-        kept = [hash for hash in step[4] if hash[0] == "md5"]
-        # What is of no such type is as if it were not there.
-        some.append((*step[:4], kept, *step[5:]) if kept else ("remove", "none such", None))
-    parts = _gathered(steps, _source("md5"))
-    assert {part.hash_type for part in parts if isinstance(part, Block) and len(part.rows)} <= {
-        "md5"
-    }
-    assert state(parts) == state(_one_by_one(some))
+def test_opinions_go_with_the_blocks_that_are_wanted() -> None:
+    gathered = Gathering(_source("sha1"))
+    hashes = [Hash(0, type, bytes(HASH_TYPES[type].width)) for type in ("md5", "sha1", "pdq")]
+    gathered.item("a", hashes, opinions=_said([("a", "z", True), ("b", "z", False)]))
+    gathered.item("c", [], opinions=_said([("c", "z", True)]))
+    parts = [part for part in gathered.rest() if isinstance(part, Block)]
+    assert [(part.hash_type, len(part.rows), len(part.opinions)) for part in parts] == [
+        ("md5", 1, 0),
+        ("sha1", 1, 2),
+        ("pdq", 1, 0),
+        ("sha1", 0, 1),
+    ]
 
 
 def test_records_of_many_kinds_make_few_blocks() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from format_samples import BY_NAME, FORMATS, SAMPLES, digest, read, state, vpdq_frames
-from hashmatch.formats.model import Block, ListError, Options, Part, Removal
+from hashmatch.formats.model import Block, ListError, Part, Removal
 
 _NS = "https://hashsharing.ncmec.org/hashsharing/v2"
 
@@ -73,12 +73,6 @@ def test_a_page_without_records_is_known_too(name: str, page: dict[str, Any]) ->
     content = json.dumps(page).encode()
     assert [format.name for format in FORMATS if format.recognises(content)] == [name]
     assert read(name, content) == ([], [])
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-def test_one_type_may_be_asked_for(name: str) -> None:
-    parts, _ = read(name, SAMPLES[name](6), options=Options("md5"))
-    assert {part.hash_type for part in _blocks(parts) if len(part.rows)} <= {"md5"}
 
 
 @pytest.mark.parametrize("name", SAMPLES)

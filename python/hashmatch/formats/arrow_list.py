@@ -9,9 +9,8 @@ one item and type are beside each other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -26,6 +25,7 @@ from hashmatch.formats.arrow_tables import (
     ipc_batches,
     parquet_batches,
     values,
+    written_out,
 )
 from hashmatch.formats.fields import (
     FieldError,
@@ -42,12 +42,12 @@ from hashmatch.formats.fields import (
 )
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.item_lines import Lines
+from hashmatch.formats.labels import labels_of
 from hashmatch.formats.model import Block, ListError, Part, Source
 from hashmatch.hash_types import HASH_TYPES, HashType
 
 #: Columns of an exported set besides those that options can name.
 _OWN = ("contributor", "kind", "type", "quality", "time_ms", "opinions")
-_CACHED_TEXTS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ class _Reader:
     def _block(self, names: _Names, columns: dict[str, Any]) -> Block | None:
         """A batch in which every row is an item of its own; None if some row may be faulty."""
         try:
-            codes = as_codes(columns[names.hash], self._type)
+            column = written_out(self._source, columns[names.hash], self._type.digits)
+            codes = as_codes(column, self._type)
             texts = {name: self._texts(columns, name) for name in names.carried}
         except (FieldError, TypeError, ValueError):
             return None
@@ -204,23 +205,10 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _labels(value: Any, name: str) -> tuple[str, ...]:
+def _labels(value: Any, name: str) -> Sequence[str]:
     if isinstance(value, str):
-        return _labels_of(value)
+        return labels_of(value)
     return take_labels(value, name) or ()
-
-
-@lru_cache(_CACHED_TEXTS)
-def _labels_of(text: str) -> tuple[str, ...]:
-    """The labels that a text has: a JSON list of them, or one."""
-    if text.startswith("["):
-        try:
-            labels = json.loads(text)
-        except (ValueError, RecursionError):
-            labels = None
-        if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
-            return tuple(labels)
-    return (text,) if text else ()
 
 
 def _opinions(value: Any, ref: str | None) -> list[Opinion]:

@@ -80,6 +80,16 @@ def values(source: Source, column: Any) -> list[Any]:
     return _called(source, listed)
 
 
+def written_out(source: Source, column: Any, longest: int) -> Any:
+    """A column in which equal values are not shared, if they are no longer than that."""
+    if not hasattr(column, "dictionary"):
+        return column
+    texts = _called(source, column.dictionary.to_pylist)
+    if max((len(text) for text in texts if text is not None), default=0) > longest:
+        return column
+    return _called(source, column.dictionary_decode)
+
+
 def _is_text(pyarrow: Any, type: Any) -> bool:
     types = pyarrow.types
     return any(

@@ -9,7 +9,7 @@ held at most, and is given out before the next one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +49,7 @@ class _Bucket:
     refs: list[str] = field(default_factory=list)
     labels: list[Sequence[str]] = field(default_factory=list)
 
-    def block(self, common: _Common) -> Block:
+    def block(self, common: _Common, opinions: Sequence[Opinion]) -> Block:
         hash_type, contributor, kind, without_refs, without_labels, names = common
         rows, _, codes, quality, time_ms, columns = zip(*self.hashes, strict=True)
         width = HASH_TYPES[hash_type].width
@@ -63,7 +63,7 @@ class _Bucket:
             kind,
             _or_none(quality),
             _or_none(time_ms),
-            (),
+            opinions,
             {name: [texts.get(name, "") for texts in columns] for name in names},
         )
 
@@ -81,12 +81,13 @@ class Gathering:
     def __init__(self, source: Source) -> None:
         #: Parts to be given out before anything else is added.
         self.ready: list[Part] = []
-        #: The only type to read; None for all.
-        self._only = source.options.hash_type
+        #: The type of the only blocks that are wanted; None for all.
+        self._wanted = source.options.hash_type
         self._buckets: dict[_Common, _Bucket] = {}
         self._removed: dict[str | None, tuple[list[str], list[int]]] = {}
-        #: By ref and contributor, as a later one takes the place of an earlier one.
-        self._opinions: dict[tuple[str, str], Opinion] = {}
+        #: By ref and contributor, as a later one takes the place of an earlier one; and the block
+        #: that it goes with.
+        self._opinions: dict[tuple[str, str], tuple[_Common | None, Opinion]] = {}
         #: Contributor and ref of what is held.
         self._items: set[tuple[str | None, str]] = set()
         #: Whether the items held are the owner's, who may be named in other records.
@@ -105,22 +106,20 @@ class Gathering:
         opinions: Sequence[Opinion] = (),
     ) -> None:
         """Add an item, its hashes in the list's order; opinions may be on others too."""
-        if self._only is not None:
-            hashes = [each for each in hashes if each.hash_type == self._only]
-            if not hashes:
-                return
         if ref is not None and hashes:
             self._hold(contributor, ref)
+        common = None
         if len(hashes) == 1:
-            self._put(ref, hashes, contributor, kind, labels)
-        else:
+            common = self._put(ref, hashes, contributor, kind, labels)
+        elif hashes:
             # Those of one type go into one bucket, and beside each other.
             for name in dict.fromkeys([each.hash_type for each in hashes]):
                 of_type = [each for each in hashes if each.hash_type == name]
-                self._put(ref, of_type, contributor, kind, labels)
+                put = self._put(ref, of_type, contributor, kind, labels)
+                if common is None or name == self._wanted:
+                    common = put
         for opinion in opinions:
-            self._opinions.pop((opinion.ref, opinion.contributor), None)
-            self._opinions[opinion.ref, opinion.contributor] = opinion
+            self._opinions[opinion.ref, opinion.contributor] = common, opinion
             self._bytes += _SIGNAL_BYTES + sum(map(len, opinion.labels))
         if self._signals >= _HELD_SIGNALS or self._bytes >= _HELD_BYTES:
             self._give_out()
@@ -161,7 +160,7 @@ class Gathering:
         contributor: str | None,
         kind: Kind,
         labels: Sequence[str] | None,
-    ) -> None:
+    ) -> _Common:
         """Put an item's hashes of one type into their bucket."""
         columns = hashes[0].columns
         names = tuple(columns)
@@ -184,15 +183,19 @@ class Gathering:
             size += sum(map(len, labels))
         self._signals += len(hashes)
         self._bytes += _SIGNAL_BYTES * len(hashes) + size
+        return common
 
     def _give_out(self) -> None:
         """Make parts of all that is held."""
-        blocks = [bucket.block(common) for common, bucket in self._buckets.items()]
-        if self._opinions:
-            opinions = list(self._opinions.values())
-            none = Block("pdq", np.empty((0, 32), np.uint8), np.empty(0, np.int64), [])
-            blocks.append(replace(blocks.pop() if blocks else none, opinions=opinions))
-        self.ready += blocks
+        opinions: dict[_Common | None, list[Opinion]] = {}
+        for common, opinion in self._opinions.values():
+            opinions.setdefault(common, []).append(opinion)
+        for held, bucket in self._buckets.items():
+            self.ready.append(bucket.block(held, opinions.pop(held, ())))
+        for alone in opinions.values():
+            hash_type = self._wanted or "pdq"
+            codes = np.empty((0, HASH_TYPES[hash_type].width), np.uint8)
+            self.ready.append(Block(hash_type, codes, np.empty(0, np.int64), [], opinions=alone))
         for contributor, (refs, rows) in self._removed.items():
             self.ready.append(Removal(refs, np.array(rows, np.int64), contributor))
         self._buckets, self._removed, self._opinions, self._items = {}, {}, {}, set()

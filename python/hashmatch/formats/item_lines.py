@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from hashmatch.database.model import Kind, Opinion
-from hashmatch.database.together import Together
 from hashmatch.formats.fields import FieldError
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.model import ListError, Source
+from hashmatch.formats.together import Together
 
 #: Signals of one item, which are held together.
 _MAX_SIGNALS = 1 << 20
@@ -18,9 +19,8 @@ _NOTED_AT_A_TIME = 4_096
 class Lines:
     """Makes items of lines. `end` has to be called after the last one.
 
-    Lines of one item and type that are not beside each other are a ListError at the end, as the
-    later ones would replace the earlier ones; but a list with removals tells what happened one
-    after another, and so may come back to an item.
+    For a database, lines of one item and type that are not beside each other are a ListError at the
+    end, unless the item was removed between them: the later ones would replace the earlier ones.
     """
 
     def __init__(self, source: Source, gathering: Gathering, unit: str) -> None:
@@ -28,9 +28,11 @@ class Lines:
         self._name = source.name
         self._gathering = gathering
         self._together = Together(source.name, unit)
-        self._noted: list[tuple[str | None, str, str]] = []
+        self._for_database = source.for_database
+        #: Items that are yet to be noted, each with the times that it was removed before.
+        self._noted: list[tuple[str | None, str, str, int]] = []
         self._rows: list[int] = []
-        self._removals = False
+        self._removed: Counter[tuple[str | None, str]] = Counter()
         #: The item that the last line is of: contributor and ref; its kind, labels and so on.
         self._item: tuple[str | None, str] | None = None
         self._kind: Kind = "image"
@@ -65,19 +67,20 @@ class Lines:
             self._hashes, self._opinions = [hash], list(opinions)
         else:
             self._go_on(hash, kind, labels, opinions)
-        self._note((contributor, ref, hash.hash_type), hash.row)
+        if self._for_database:
+            self._note(item, hash)
 
     def remove(self, row: int, ref: str, contributor: str | None) -> None:
         self._end_item()
-        self._removals = True
+        if self._for_database:
+            self._removed[contributor, ref] += 1
         self._gathering.remove(row, ref, contributor)
 
     def end(self) -> None:
         """ListError names lines of one item that are apart."""
         self._end_item()
         self._note_all()
-        if not self._removals:
-            self._together.require()
+        self._together.require()
 
     def _go_on(
         self, hash: Hash, kind: Kind, labels: Sequence[str] | None, opinions: Sequence[Opinion]
@@ -107,9 +110,10 @@ class Lines:
             opinions=self._opinions,
         )
 
-    def _note(self, key: tuple[str | None, str, str], row: int) -> None:
-        self._noted.append(key)
-        self._rows.append(row)
+    def _note(self, item: tuple[str | None, str], hash: Hash) -> None:
+        removed = self._removed[item] if self._removed else 0
+        self._noted.append((*item, hash.hash_type, removed))
+        self._rows.append(hash.row)
         if len(self._noted) >= _NOTED_AT_A_TIME:
             self._note_all()
 

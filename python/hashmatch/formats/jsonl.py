@@ -163,9 +163,16 @@ class JsonLines:
     def write(self, parts: Iterable[Part], file: TextIO) -> int:
         """Write a line for each signal, removal, and ref with opinions; the number of lines."""
         written = 0
+        last = None
         for part in parts:
             lines = removal_lines(part) if isinstance(part, Removal) else _signals(part)
-            for line in lines:
+            for number, line in enumerate(lines):
+                item = (line.get("contributor"), line["ref"]) if "ref" in line else None
+                if number == 0 and item == last is not None:
+                    # What is said of an item anew does not go on with what was said of it before.
+                    file.write(f"{json_text({'ref': line['ref'], 'opinions': []})}\n")
+                    written += 1
+                last = item
                 file.write(f"{json_text(line)}\n")
                 written += 1
         return written
