@@ -207,8 +207,8 @@ def test_lines_of_one_item_that_are_apart() -> None:
 
     with pytest.raises(ListError, match="the ref of record 2 is that of record 0 too"):
         loaded(content)
-    lines[1] = {"ref": "a", "removed": True}
-    parts = loaded("\n".join(map(json.dumps, lines)).encode())
+    between = json.dumps({"ref": "a", "removed": True})
+    parts = loaded("\n".join([json.dumps(lines[0]), between, json.dumps(lines[2])]).encode())
     assert [type(part) for part in parts] == [Block, Removal, Block]
 
 

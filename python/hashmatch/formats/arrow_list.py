@@ -22,6 +22,7 @@ from hashmatch.formats.arrow_tables import (
     FILE_MAGIC,
     PARQUET_MAGIC,
     STREAM_MAGIC,
+    columns_of,
     ipc_batches,
     parquet_batches,
     values,
@@ -75,8 +76,8 @@ class _Reader:
     def parts(self, batches: Iterator[Any]) -> Iterator[Part]:
         names = None
         for batch in batches:
-            names = names or self._names(batch.schema.names)
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            columns = columns_of(self._source, batch)
+            names = names or self._names(list(columns))
             block = None
             if names.ref is None and names.labels is None and not names.own:
                 block = self._block(names, columns)
@@ -93,8 +94,6 @@ class _Reader:
         """Which columns there are. ListError names one that is asked for and missing."""
         options = self._source.options
         listed = ", ".join(map(clipped, there))
-        if len(set(there)) < len(there):
-            raise ListError(f"{self._source.name}: a column name is there twice in {listed}")
         asked = (options.column or "hash", options.ref or "ref", options.labels or "labels")
         for name, needed in zip(asked, (True, options.ref, options.labels), strict=True):
             if needed and name not in there:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from typing import Any, BinaryIO, TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from hashmatch.extras import need
+from hashmatch.formats.fields import clipped
 from hashmatch.formats.model import ListError, Source
 
 PARQUET_MAGIC = b"PAR1"
@@ -25,12 +26,11 @@ _Result = TypeVar("_Result")
 def parquet_batches(source: Source) -> Iterator[Any]:
     """The record batches (pyarrow) of a Parquet file, one row group after another."""
     pyarrow, parquet = need("pyarrow", "arrow"), need("pyarrow.parquet", "arrow")
-    with ExitStack() as stack:
-        given = source.path or stack.enter_context(_seekable(source))
+    with _path(source) as path:
 
         def opened(dictionaries: list[str] | None) -> Any:
             return parquet.ParquetFile(
-                given,
+                path,
                 read_dictionary=dictionaries,
                 pre_buffer=False,
                 buffer_size=_BUFFER_BYTES,
@@ -48,12 +48,7 @@ def parquet_batches(source: Source) -> Iterator[Any]:
 def ipc_batches(source: Source) -> Iterator[Any]:
     """The record batches (pyarrow) of an Arrow IPC file or stream, cut to some thousand rows."""
     pyarrow, ipc = need("pyarrow", "arrow"), need("pyarrow.ipc", "arrow")
-    with ExitStack() as stack:
-        if source.path is not None:
-            path = source.path
-            file = stack.enter_context(_called(source, lambda: pyarrow.memory_map(path)))
-        else:
-            file = stack.enter_context(_seekable(source))
+    with _path(source) as path, _called(source, lambda: pyarrow.memory_map(path)) as file:
         magic = file.read(len(FILE_MAGIC))
         file.seek(0)
         if magic == FILE_MAGIC:
@@ -65,6 +60,15 @@ def ipc_batches(source: Source) -> Iterator[Any]:
         for batch in _validated(source, batches):
             for begin in range(0, batch.num_rows, _BATCH_ROWS):
                 yield batch.slice(begin, _BATCH_ROWS)
+
+
+def columns_of(source: Source, batch: Any) -> dict[str, Any]:
+    """The columns of a batch by name. ListError if a name is there twice."""
+    names: list[str] = _called(source, lambda: batch.schema.names)
+    if len(set(names)) < len(names):
+        listed = ", ".join(map(clipped, names))
+        raise ListError(f"{source.name}: a column name is there twice in {listed}")
+    return dict(zip(names, batch.columns, strict=True))
 
 
 def values(source: Source, column: Any) -> list[Any]:
@@ -103,16 +107,16 @@ def _is_text(pyarrow: Any, type: Any) -> bool:
     )
 
 
-def _seekable(source: Source) -> BinaryIO:
-    """A file of our own that has what the source has, as tables are read from their ends."""
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it.
-    try:
+@contextmanager
+def _path(source: Source) -> Iterator[str]:
+    """Where the file is, or a copy of what is no file of its own: tables are read at their ends."""
+    if source.path is not None:
+        yield source.path
+        return
+    with tempfile.NamedTemporaryFile() as copy:
         shutil.copyfileobj(source.file, copy, _BUFFER_BYTES)
-        copy.seek(0)
-    except BaseException:
-        copy.close()
-        raise
-    return copy
+        copy.flush()
+        yield copy.name
 
 
 def _validated(source: Source, batches: Iterable[Any]) -> Iterator[Any]:

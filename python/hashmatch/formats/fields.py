@@ -33,7 +33,8 @@ def clipped(value: object) -> str:
     """A value for a message about it, which stays short."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
-    text = repr(value) if isinstance(value, str) else json_text(value)
+    plain = value is None or isinstance(value, bool | int | float)
+    text = json_text(value) if plain else repr(value)
     return text if len(text) <= 60 else f"{text[:56]}..."
 
 

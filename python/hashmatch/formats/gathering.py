@@ -20,7 +20,7 @@ from hashmatch.hash_types import HASH_TYPES
 
 #: Signals and bytes, about, that are held before they are given out. An item is held whole.
 _HELD_SIGNALS = 16_384
-_HELD_BYTES = 16 << 20
+_HELD_BYTES = 8 << 20
 #: What a signal or a removal takes besides its texts.
 _SIGNAL_BYTES = 256
 

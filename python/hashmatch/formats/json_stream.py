@@ -17,7 +17,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from hashmatch.formats.model import ListError, Source
@@ -49,6 +49,33 @@ class Record(NamedTuple):
     value: Any
 
 
+class _Oddities:
+    """What a decoder meets that has no one meaning, and goes on."""
+
+    def __init__(self) -> None:
+        self.found: str | None = None
+
+    def decoder(self, parse_int: Callable[[str], int] | None = None) -> json.JSONDecoder:
+        return json.JSONDecoder(
+            object_pairs_hook=self.members, parse_constant=self.constant, parse_int=parse_int
+        )
+
+    def members(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            self.found = "has a key twice"
+        return members
+
+    def constant(self, name: str) -> None:
+        self.found = f"has {name}, which is not JSON"
+
+    def integer(self, digits: str) -> int:
+        if len(digits) > _MAX_DIGITS:
+            self.found = f"has a number of {len(digits):,} digits"
+            return 0
+        return int(digits)
+
+
 class JsonText:
     """A text of JSON values that is read from its beginning."""
 
@@ -66,12 +93,9 @@ class JsonText:
         self._before = 0
         #: What is wrong with the value decoded last, though its end is known.
         self.oddity: str | None = None
-        self._decoder = json.JSONDecoder(
-            object_pairs_hook=self._object, parse_constant=self._constant
-        )
-        self._careful = json.JSONDecoder(
-            object_pairs_hook=self._object, parse_constant=self._constant, parse_int=self._int
-        )
+        self._oddities = _Oddities()
+        self._decoder = self._oddities.decoder()
+        self._careful = self._oddities.decoder(parse_int=self._oddities.integer)
 
     def peek(self) -> str:
         """The next character that is not blank, which is not taken; "" at the end."""
@@ -111,8 +135,8 @@ class JsonText:
         """
         while len(self._text) - self._at < _WINDOW and self._more():
             pass
-        self.oddity = None
         begin = self._at
+        self._oddities.found = None
         try:
             value, end = self._decode(begin)
         except json.JSONDecodeError as error:
@@ -129,6 +153,7 @@ class JsonText:
         if end + 2 >= len(self._text) and self._text[end - 1] in _DIGITS and not self._ended:
             return None, ""  # A number may go on: 1 as 1.5, and 1.5 as 1.5e+3.
         self.require_fit(end - begin)
+        self.oddity = self._oddities.found
         if not self._text.isascii():
             self._require_utf8(begin, end)
         self._at = end
@@ -203,21 +228,6 @@ class JsonText:
             raise
         except ValueError:  # A number of thousands of digits.
             return self._careful.raw_decode(self._text, begin)
-
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        members = dict(pairs)
-        if len(members) != len(pairs):
-            self.oddity = "has a key twice"
-        return members
-
-    def _constant(self, name: str) -> None:
-        self.oddity = f"has {name}, which is not JSON"
-
-    def _int(self, digits: str) -> int:
-        if len(digits) > _MAX_DIGITS:
-            self.oddity = f"has a number of {len(digits):,} digits"
-            return 0
-        return int(digits)
 
     def _require_utf8(self, begin: int, end: int) -> None:
         piece = self._text[begin:end]

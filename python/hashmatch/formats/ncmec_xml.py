@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
@@ -116,6 +117,10 @@ class _Parser:
         if self._fed - self._parser.CurrentByteIndex > _MAX_TAG_BYTES + _CHUNK_BYTES:
             raise self._error(f"has a tag of more than {_MAX_TAG_BYTES:,} bytes")
 
+    def close(self) -> None:
+        """Let go of the parser, which would else stay until the garbage is collected."""
+        del self._parser
+
     def _error(self, reason: str) -> ListError:
         return ListError(f"{self._name}:{self._parser.CurrentLineNumber}: {reason}")
 
@@ -188,23 +193,23 @@ class NcmecXml:
         return bool(_HEAD.match(head))
 
     def read(self, source: Source) -> Iterator[Part]:
-        parser = _Parser(source)
         gathering = Gathering(source)
-        row = 0
-        more = True
-        while more:
-            chunk = source.file.read(_CHUNK_BYTES)
-            parser.feed(chunk)
-            for item in parser.items:
-                try:
-                    _take(source, gathering, item, row)
-                except FieldError as error:
-                    source.fault(item.line, str(error))
-                row += 1
-            parser.items.clear()
-            if gathering.ready:
-                yield from gathering.take()
-            more = bool(chunk)
+        with closing(_Parser(source)) as parser:
+            row = 0
+            more = True
+            while more:
+                chunk = source.file.read(_CHUNK_BYTES)
+                parser.feed(chunk)
+                for item in parser.items:
+                    try:
+                        _take(source, gathering, item, row)
+                    except FieldError as error:
+                        source.fault(item.line, str(error))
+                    row += 1
+                parser.items.clear()
+                if gathering.ready:
+                    yield from gathering.take()
+                more = bool(chunk)
         yield from gathering.rest()
 
 
