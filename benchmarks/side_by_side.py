@@ -24,10 +24,11 @@ import record
 from database_jobs import DATABASE_JOBS
 from jobs import JOBS as INDEX_JOBS
 from jobs import LARGE, LARGE_JOBS
+from list_jobs import LIST_JOBS
 from record import Figure
 from timing import pin
 
-JOBS = {**INDEX_JOBS, **DATABASE_JOBS}
+JOBS = {**INDEX_JOBS, **DATABASE_JOBS, **LIST_JOBS}
 
 
 def main() -> int:

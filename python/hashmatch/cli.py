@@ -217,7 +217,7 @@ def build(
     kind = hash_type(type)
     options = Options(kind.name, column, delimiter=delimiter)
     hash_list = HashList(hashes, format, options, on_error is OnError.SKIP)
-    known = read_list(hash_list, max_distance, threads)
+    known = read_list(hash_list, max_distance, threads, beside=False)
     with progress_bar("saving"):
         known.index.save(output)
     hashes_held = count(len(known.index), "hash")

@@ -90,11 +90,15 @@ class KnownList:
     faults: list[str]
 
 
-def read_list(hash_list: HashList, max_distance: int | None, threads: int) -> KnownList:
-    """The hashes of the type that the list's options name. ValueError if it holds none."""
+def read_list(
+    hash_list: HashList, max_distance: int | None, threads: int, beside: bool = True
+) -> KnownList:
+    """The hashes of the type that the list's options name, with what it says `beside` them or not.
+    ValueError if it holds none.
+    """
     index = Index(hash_list.options.hash_type or "pdq", max_distance=max_distance)
     with progress_bar("reading") as hash_list.on_read:
-        listed = Listed.of(hash_list)
+        listed = Listed.of(hash_list, beside)
     if not len(listed):
         tell_faults(hash_list.faults)
         raise ValueError(f"{hash_list.name}: holds no hashes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -65,8 +66,8 @@ class Listed:
         self.names = tuple(dict.fromkeys(name for each in blocks for name in names_of(each)))
 
     @classmethod
-    def of(cls, parts: Iterable[Part]) -> Listed:
-        """A removal withdraws what comes before it."""
+    def of(cls, parts: Iterable[Part], beside: bool = True) -> Listed:
+        """A removal withdraws what comes before it. Without `beside`, hashes and refs are kept."""
         blocks: list[Block] = []
         #: How many blocks come before the last removal of an item.
         withdrawn: dict[tuple[str | None, str], int] = {}
@@ -74,7 +75,7 @@ class Listed:
             if isinstance(part, Removal):
                 withdrawn.update(((part.contributor, ref), len(blocks)) for ref in part.refs)
             else:
-                blocks.append(part)
+                blocks.append(part if beside else replace(part, labels=None, columns={}))
         if withdrawn:
             blocks = [_kept(block, place, withdrawn) for place, block in enumerate(blocks)]
         return cls(blocks)

@@ -151,7 +151,7 @@ def _column(file: BinaryIO, header: list[str], name: str) -> Iterator[tuple[int,
     """Line, text of that column, and what is wrong with the row, if anything."""
     place = header.index(name)
     records = Records(b"", file)
-    next(records)
+    next(iter(records))
     for line, fields, fault in records:
         if not fault and len(fields) != len(header):
             fault = f"number of fields is {len(fields)}, the header's is {len(header)}"

@@ -54,7 +54,7 @@ def read(source: Source) -> Iterator[Part]:
     begin = lines_to_header(source.file)
     delimiter = _delimiter(source, begin)
     records = Records(begin, source.file, delimiter)
-    line, header, fault = next(records, (1, [], None))
+    line, header, fault = next(iter(records), (1, [], None))
     if fault:
         raise ListError(f"{source.name}:{line}: {fault}")
     if exported.is_header(header):
@@ -119,11 +119,12 @@ class Table:
                 continue
             records = Records(text, self.source.file, self.delimiter, line)
             end = line + text.count(b"\n") + (not text.endswith(b"\n"))
-            block, row = self._careful(_until(records, end), row)
+            block, row = self._careful(records, end, row)
             line = records.line
             yield block
         if not row:
-            yield self._block([[] for _ in self.header], [])
+            nothing = np.empty((0, self.type.width), np.uint8)
+            yield self._made(nothing, [[] for _ in self.header], np.empty(0, np.int64))
 
     def _plain(self, text: bytes, row: int) -> Block | None:
         """The block of lines in which nothing is out of the ordinary; None if something may be."""
@@ -137,25 +138,32 @@ class Table:
             return None
         return self._made(codes, columns, np.arange(row, row + len(codes)))
 
-    def _careful(self, records: Iterator[Record], row: int) -> tuple[Block, int]:
-        """The block of some records, whose row numbers begin with `row`; and the next number."""
+    def _careful(self, records: Records, end: int, row: int) -> tuple[Block, int]:
+        """The block of the records up to line `end` at least, whose row numbers begin with `row`;
+        and the next number.
+        """
         columns: list[list[str]] = [[] for _ in self.header]
         rows: list[int] = []
-        while batch := list(islice(records, _BATCH_RECORDS)):
+        codes = [np.empty((0, self.type.width), np.uint8)]
+        while records.line < end:
+            batch = list(islice(records, min(_BATCH_RECORDS, end - records.line)))
+            if not batch:
+                break
             kept = [fields for _, fields, _ in batch]
             numbers: Sequence[int] = range(row, row + len(batch))
+            decoded = self._decoded(kept)
             # Row by row only where something is wrong with one of them.
-            if not self._all_sound(kept):
+            if decoded is None:
                 kept, numbers = self._pick(batch, row)
+                decoded = _core.decode_hex([fields[self.hash] for fields in kept], self.type.width)
             row += len(batch)
             rows += numbers
-            for column, texts in zip(columns, zip(*kept, strict=True), strict=bool(kept)):
-                column += texts
-        return self._block(columns, rows), row
-
-    def _block(self, columns: list[list[str]], rows: list[int]) -> Block:
-        codes = _core.decode_hex(columns[self.hash], self.type.width)
-        return self._made(codes, columns, np.array(rows, np.int64))
+            codes.append(decoded)
+            for place, texts in enumerate(zip(*kept, strict=True)):
+                # That of the hash is not needed: texts of a batch alone take less memory.
+                if place != self.hash:
+                    columns[place] += texts
+        return self._made(np.concatenate(codes), columns, np.array(rows, np.int64)), row
 
     def _made(
         self, codes: NDArray[np.uint8], columns: Sequence[Sequence[str]], rows: NDArray[np.int64]
@@ -173,20 +181,21 @@ class Table:
             },
         )
 
-    def _all_sound(self, records: list[list[str]]) -> bool:
+    def _decoded(self, records: list[list[str]]) -> NDArray[np.uint8] | None:
+        """The codes of records in which nothing is wrong; None if something is."""
         if set(map(len, records)) != {len(self.header)}:
-            return False
+            return None
         hashes = [record[self.hash] for record in records]
         if set(map(len, hashes)) != {self.type.digits}:
-            return False
+            return None
         try:
-            unhexlify("".join(hashes))
+            packed = unhexlify("".join(hashes))
         except ValueError:
-            return False
-        ref = self.ref
-        if ref is None or not self.source.for_database:
-            return True
-        return not _ref_faults([record[ref] for record in records])
+            return None
+        ref = self.ref if self.source.for_database else None
+        if ref is not None and _ref_faults([record[ref] for record in records]):
+            return None
+        return np.frombuffer(packed, np.uint8).reshape(len(records), self.type.width)
 
     def _pick(self, batch: list[Record], first: int) -> tuple[list[list[str]], list[int]]:
         """The sound records of a batch, and their row numbers."""
@@ -202,15 +211,6 @@ class Table:
                 kept.append(record)
                 rows.append(row)
         return kept, rows
-
-
-def _until(records: Records, end: int) -> Iterator[Record]:
-    """The records that begin before a line; and one more, if only blank lines are before it."""
-    while records.line < end:
-        record = next(records, None)
-        if record is None:
-            return
-        yield record
 
 
 def _place_of_hash(source: Source, header: list[str], line: int) -> int:

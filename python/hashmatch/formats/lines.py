@@ -93,32 +93,37 @@ class Records:
 
     def __init__(self, text: bytes, file: BinaryIO, delimiter: str = ",", line: int = 1) -> None:
         """`line` is the number of the first line."""
-        self._first = line
         rest = iter(partial(file.readline, BLOCK_BYTES), b"")
         lines = map(bytes.decode, chain(lines_of(text), rest))
         self._reader = csv.reader(lines, strict=True, delimiter=delimiter)
-        self._undecoded = 0  # The reader does not count the lines that raise.
+        #: The reader does not count the lines that raise.
+        self._uncounted = line
+        self._records = self._read()
 
     @property
     def line(self) -> int:
         """The line that comes next."""
-        return self._first + self._reader.line_num + self._undecoded
+        return self._uncounted + self._reader.line_num
 
     def __iter__(self) -> Iterator[Record]:
-        return self
+        return self._records
 
-    def __next__(self) -> Record:
+    def _read(self) -> Iterator[Record]:
+        reader = self._reader
         while True:
-            line = self.line
+            line = self._uncounted + reader.line_num
             try:
-                fields = next(self._reader)
+                fields = next(reader)
+            except StopIteration:
+                return
             except UnicodeDecodeError as error:
-                self._undecoded += 1
-                return line, [], f"byte {error.start + 1} of the line is not UTF-8"
+                self._uncounted += 1
+                yield line, [], f"byte {error.start + 1} of the line is not UTF-8"
             except csv.Error as error:
-                return line, [], f"not valid CSV: {error}"
-            if len(fields) > 1 or (fields and fields[0].strip()):
-                return line, fields, None
+                yield line, [], f"not valid CSV: {error}"
+            else:
+                if len(fields) > 1 or (fields and fields[0].strip()):
+                    yield line, fields, None
 
 
 class Texts(Sequence[str]):

@@ -71,7 +71,9 @@ class _Header(NamedTuple):
 def _header(file: BinaryIO) -> _Header:
     """ValueError if it is none. NumPy's own reader raises more than it says."""
     start = file.read(len(_MAGIC) + 2)
-    major = start[-2] if len(start) == len(_MAGIC) + 2 else 0
+    if len(start) < len(_MAGIC) + 2 or not recognises(start):
+        raise ValueError("is no NumPy array, which begin otherwise")
+    major = start[-2]
     if major not in (1, 2, 3):
         raise ValueError(f"version {major} of the format is not known")
     sized = file.read(2 if major == 1 else 4)

@@ -58,7 +58,7 @@ def read(source: Source) -> Iterator[Part]:
     begin = lines_to_header(source.file)
     delimiter = asked_delimiter(source) or _delimiter(begin) or ","
     records = Records(begin, source.file, delimiter)
-    line, header, fault = next(records, (1, [], None))
+    line, header, fault = next(iter(records), (1, [], None))
     if fault:
         raise ListError(f"{source.name}:{line}: {fault}")
     require_distinct(source, header, line)
