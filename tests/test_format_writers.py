@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from format_samples import digest, read, state
+from format_samples import SAMPLES, digest, read, state
 from hashmatch.database.model import Kind, Opinion
 from hashmatch.formats import jsonl, vpdq
 from hashmatch.formats.model import Block, ListError, Options, Part, Removal, Source
@@ -120,6 +120,14 @@ def test_vpdq_json_reads_back(parts: list[Part]) -> None:
     parts_again, faults = read("vpdq-json", text.encode())
     assert faults == []
     assert state(parts_again) == state(parts)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_format_as_json_lines(name: str) -> None:
+    parts, _ = read(name, SAMPLES[name](30))
+    again, faults = read("jsonl", _written(jsonl.FORMAT, parts).encode())
+    assert faults == []
+    assert state(again) == state(parts)
 
 
 def test_vpdq_json_is_what_other_readers_take() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from format_samples import BY_NAME, FORMATS, SAMPLES, digest, read, state, vpdq_frames
+from hashmatch.formats import registry
 from hashmatch.formats.model import Block, ListError, Part, Removal
 
 _NS = "https://hashsharing.ncmec.org/hashsharing/v2"
@@ -40,6 +41,10 @@ def test_each_format_is_told_by_its_content(name: str) -> None:
     for items in (1, 3, 2_000):  # The first 64 KiB are a part of the last.
         head = SAMPLES[name](items)[: 1 << 16]
         assert [format.name for format in FORMATS if format.recognises(head)] == [name]
+        for other in registry.FORMATS:
+            # These take what no other does.
+            if other.name not in (name, "csv", "hex"):
+                assert not other.recognises(head)
 
 
 def test_other_files_are_of_no_format() -> None:
@@ -54,6 +59,10 @@ def test_other_files_are_of_no_format() -> None:
         f"{digest('pdq', 1)}\n".encode(),
         b"hash,ref\n" + digest("pdq", 1).encode(),
         b"<html><body></body></html>",
+        f"pdq {digest('pdq', 1)}\nvideo_md5 {digest('md5', 1)}\n".encode(),
+        f"{digest('pdq', 1)},1,2020-07-31T18:09:43+0000,a b\n".encode(),
+        f"MD5;SHA1;PhotoDNA;Image ID\n{digest('md5', 1)};{digest('sha1', 1)};x;1\n".encode(),
+        b"\x93NUMPY\x01\0",
         b'<?xml version="1.0"?><queryResult xmlns="https://example.org/"></queryResult>',
         bytes(range(256)),
     ):

@@ -171,7 +171,7 @@ def test_a_large_list_takes_little_memory() -> None:
     tracemalloc.stop()
     assert file.given > 200_000_000
     assert rows == 20_000
-    assert peak < 32_000_000
+    assert peak < 48_000_000
 
 
 def test_a_video_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashmatch.formats import json_stream
+from hashmatch.formats import json_text
 from hashmatch.formats.json_stream import json_records
 from hashmatch.formats.model import ListError, Source
 
@@ -125,6 +125,8 @@ def test_bytes_that_are_not_utf_8_are_a_fault() -> None:
         ("[" * 100_000, "list:[0]: lists and objects are nested too deeply"),
         ("[" + '{"value":[' * 100_000, "nested too deeply"),
         ('["' + "x" * (9 << 20) + '"]', "has a record of more than 8,388,608 characters"),
+        ('{"value": [1], "value": [2]}', "list:1: has a key twice"),
+        ("{" + ",".join(f'"{n}{"k" * 999}":0' for n in range(9_000)) + "}", "a record of more"),
         ('{"a":"x"' + ',"b":"' + "x" * (5 << 20) + '","c":"' + "x" * (5 << 20) + '"}', "a record"),
     ],
 )
@@ -177,11 +179,11 @@ def test_any_values_cut_anywhere(
     else:
         whole = values if form == "list" else {"x": 1, "only key": values, "y": [2]}
         text = json.dumps(whole, ensure_ascii=ascii, indent=indent)
-    window, json_stream._WINDOW = json_stream._WINDOW, 8
+    window, json_text._WINDOW = json_text._WINDOW, 8
     try:
         records, faults = _read(text.encode(errors="surrogatepass"), keys, at_a_time)
     finally:
-        json_stream._WINDOW = window
+        json_text._WINDOW = window
     if any("\ud800" <= character <= "\udfff" for character in text):
         return  # No text that JSON may have unescaped.
     assert faults == []

@@ -19,8 +19,8 @@ from hashmatch.formats.model import Block, Part, Removal, Source
 from hashmatch.hash_types import HASH_TYPES
 
 #: Signals and bytes, about, that are held before they are given out. An item is held whole.
-_HELD_SIGNALS = 16_384
-_HELD_BYTES = 8 << 20
+_HELD_SIGNALS = 32_768
+_HELD_BYTES = 16 << 20
 #: What a signal or a removal takes besides its texts.
 _SIGNAL_BYTES = 256
 

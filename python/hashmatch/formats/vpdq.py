@@ -35,7 +35,8 @@ from hashmatch.formats.fields import (
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.json_parts import named_contributor, opinions_by_ref, removal_lines
 from hashmatch.formats.json_records import Entry
-from hashmatch.formats.json_stream import JsonText, json_records
+from hashmatch.formats.json_stream import json_records
+from hashmatch.formats.json_text import JsonText
 from hashmatch.formats.model import Block, ListError, Part, Removal, Source
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.texts import json_text
