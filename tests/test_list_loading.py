@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
@@ -336,6 +336,26 @@ def test_convert_keeps_refs_and_labels(run: Run, tmp_path: Path) -> None:
         ("p1", HEX[0], ["x"]),
         ("p2", HEX[1], []),
     ]
+
+
+def test_convert_says_each_thing_once(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers that keep columns are not given those that became refs and labels."""
+    given: list[Block] = []
+
+    class Writer:
+        name = "csv"
+
+        def write(self, parts: Iterable[Part], file: TextIO) -> int:
+            given.extend(part for part in parts if isinstance(part, Block))
+            return 0
+
+    monkeypatch.setattr("hashmatch.formats.registry.WRITERS", (Writer(),))
+    (tmp_path / "in.csv").write_text(f"name,hash,labels,ref\np1,{HEX[0]},x,r\n")
+    assert run("convert", tmp_path / "in.csv", "-", "--to", "csv")[0] == 0
+    assert run("convert", tmp_path / "in.csv", "-", "--to", "csv", "--ref", "name")[0] == 0
+    assert [list(block.columns) for block in given] == [["name"], ["ref"]]
 
 
 @pytest.mark.parametrize(

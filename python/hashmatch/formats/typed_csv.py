@@ -10,15 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
 from hashmatch import _core
 from hashmatch.codes import hex_fault
-from hashmatch.formats.csv_list import asked_delimiter, place_beside, record_fault, require_distinct
+from hashmatch.formats.csv_list import (
+    asked_delimiter,
+    place_beside,
+    quoted,
+    record_fault,
+    require_distinct,
+)
 from hashmatch.formats.labels import Labels
-from hashmatch.formats.lines import Record, Records, header_of, lines_to_header
+from hashmatch.formats.lines import Record, Records, header_line, header_of
 from hashmatch.formats.model import Block, ListError, Part, Source
 from hashmatch.formats.together import by_item
 from hashmatch.hash_types import HASH_TYPES, HashType
@@ -55,18 +60,17 @@ def _types(header: Sequence[str]) -> dict[int, HashType]:
 
 
 def read(source: Source) -> Iterator[Part]:
-    begin = lines_to_header(source.file)
+    line, begin = header_line(source.file)
     delimiter = asked_delimiter(source) or _delimiter(begin) or ","
-    records = Records(begin, source.file, delimiter)
-    line, header, fault = next(iter(records), (1, [], None))
+    records = Records(source.name, begin, source.file, delimiter, line)
+    line, header, fault = records.first() or (line, [], None)
     if fault:
         raise ListError(f"{source.name}:{line}: {fault}")
     require_distinct(source, header, line)
     types = _types(header)
     if not types:
-        names = ", ".join(map(repr, header))
         raise ListError(
-            f"{source.name}:{line}: no column of {names} is named after a hash type: "
+            f"{source.name}:{line}: no column of {quoted(header)} is named after a hash type: "
             f"{', '.join(HASH_TYPES)}"
         )
     table = _Table.of(source, header, types)
@@ -116,7 +120,7 @@ class _Table:
 
 def _blocks(table: _Table, records: Records) -> Iterator[Block]:
     first = 0
-    while some := list(islice(records, _BLOCK_RECORDS)):
+    while some := records.some(_BLOCK_RECORDS):
         kept: list[tuple[int, list[str]]] = []
         for row, record in enumerate(some, first):
             if _is_sound(table, record):
