@@ -36,11 +36,13 @@ class Hash {
   std::array<uint64_t, kMostWords> multipliers_ = drawn();
 };
 
+// Not a local one: a child forked while it is made would wait for it for ever.
+const Hash hash;
+
 }  // namespace
 
 Distinct distinct(std::span<const std::byte> rows, size_t row_bytes,
                   std::span<const int64_t> groups) {
-  static const Hash hash;
   Distinct found;
   std::vector<uint32_t> table;  // of places in `found`, less where the group begins
   for (size_t begin = 0, end = 0; begin < groups.size(); begin = end) {

@@ -40,7 +40,8 @@ struct Videos {
     for (size_t i = 0; i < count; ++i, ++id) {
       // The first ones of the pool are in most groups.
       rows.append(pool.row(random() % (1 + random() % pool.size())));
-      if (random() % 2 == 0) flip_some(rows, rows.size() - 1, random() % 36, random);
+      if (random() % 2 == 0)
+        flip_some(rows, rows.size() - 1, static_cast<unsigned>(random() % 36), random);
       ids.push_back(id);
     }
     return id;

@@ -6,7 +6,7 @@ import errno
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -157,35 +157,22 @@ class Database:
         A known video matches if of the upload's frames at least `query_percent`, and of its own at
         least `video_percent`, are near one of the other's, and at least one is. Items of other
         kinds, such as pictures, match if any frame is near one of theirs; with `pictures=False`
-        never. `sets`, `max_distance`, `verdicts` and `threads` are those of `match`, and
-        `progress` is told of uploads. VIDEO.md beside this package says how other matchers differ.
+        never. `sets`, `max_distance`, `verdicts` and `threads` are those of `match`; `progress` is
+        told of uploads. VIDEO.md in this package says how other matchers differ.
         """
         rule = Rule(query_percent, video_percent, quality_tolerance, steps, pictures)
-        kind = HASH_TYPES["pdq"]
-        if max_distance is not None:
-            max_distance = whole(max_distance, "max_distance", 0, kind.bits)
-        threads = whole(threads, "threads", 0, _MAX_THREADS)
         ready = list(prepared(uploads, rule))
+        if max_distance is not None:
+            max_distance = whole(max_distance, "max_distance", 0, HASH_TYPES["pdq"].bits)
+        threads = whole(threads, "threads", 0, _MAX_THREADS)
         state = self._open_state()
-        limits = limits_for(state, kind, sets, max_distance, verdicts)
-        signals = state.snapshots.get(kind.name) or _empty(kind.name)
-        search = VideoSearch(
-            signals, self._video_ids(state), limits, rule, threads,
-            lambda: self._usable_catalog().snapshot(),
-        )  # fmt: skip
-        answers = []
-        for number, upload in enumerate(ready):
-            answers.append(search.answer(upload))
-            if progress is not None:
-                progress(number + 1, len(ready))
+        limits = limits_for(state, HASH_TYPES["pdq"], sets, max_distance, verdicts)
+        signals = state.snapshots.get("pdq") or _empty("pdq")
+        # Of two threads that bring them up to date, either may be last.
+        self._videos = videos = self._videos.up_to(state.end, self._snapshot)
+        search = VideoSearch(signals, videos, limits, rule, threads, self._snapshot)
+        answers = search.answers(ready, progress)
         return VideoMatches(ready, answers, search, state.generation, self._join)
-
-    def _video_ids(self, state: State) -> VideoIds:
-        # Ids that came after the state do no harm. Of two threads that do this, either may be last.
-        if self._videos.end < state.end:
-            with self._usable_catalog().snapshot() as snapshot:
-                self._videos = self._videos.with_new(snapshot)
-        return self._videos
 
     @property
     def generation(self) -> int:
@@ -220,7 +207,7 @@ class Database:
         """Every item of a set with its signals and the opinions on it, then the opinions on refs
         that no item has; all as of one generation, and read as they are asked for.
         """
-        with self._usable_catalog().snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             yield from snapshot.contents(set)
 
     def history(
@@ -349,8 +336,11 @@ class Database:
             raise PermissionError(errno.EACCES, fault, str(self._path))
 
     def _join(self, ids: Any) -> Any:
-        with self._usable_catalog().snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             return snapshot.join(ids)
+
+    def _snapshot(self) -> AbstractContextManager[Snapshot]:
+        return self._usable_catalog().snapshot()
 
     def close(self) -> None:
         """Let go of the folder; what was committed is safe without it. Closing twice is fine. What

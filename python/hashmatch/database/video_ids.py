@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -9,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.database.snapshot import Snapshot
+
+#: Opens the catalog for reading.
+OpenCatalog = Callable[[], AbstractContextManager[Snapshot]]
 
 
 def _none() -> NDArray[np.uint64]:
@@ -27,8 +32,14 @@ class VideoIds:
     #: Signals with lower ids were taken in. Whether they are a video's never changes.
     end: int = 0
 
-    def with_new(self, catalog: Snapshot) -> Self:
-        """These and the videos that came since."""
+    def up_to(self, end: int, open_catalog: OpenCatalog) -> Self:
+        """These and the videos that came since, if there are signals from `self.end` to `end`."""
+        if self.end >= end:
+            return self
+        with open_catalog() as catalog:
+            return self._with_new(catalog)
+
+    def _with_new(self, catalog: Snapshot) -> Self:
         firsts, ends = catalog.videos(self.end)
         firsts, ends = np.concatenate([self.firsts, firsts]), np.concatenate([self.ends, ends])
         last = np.flatnonzero(np.append(firsts[1:] != ends[:-1], True)[: len(ends)])

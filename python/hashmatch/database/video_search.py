@@ -9,8 +9,7 @@ upload, or nearly so; the engine's groups.h says how, without a look at what man
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,15 +17,13 @@ from numpy.typing import NDArray
 
 from hashmatch import _core
 from hashmatch.database.filters import Limits
-from hashmatch.database.snapshot import ItemFrames, Snapshot
+from hashmatch.database.snapshot import ItemFrames
 from hashmatch.database.uploads import Prepared, Rule, counted
-from hashmatch.database.video_ids import VideoIds
+from hashmatch.database.video_ids import OpenCatalog, VideoIds
+from hashmatch.index import Progress
 
 #: Items compared at a time, which bounds the memory.
 _ITEMS_AT_ONCE = 256
-
-#: Opens the catalog for reading.
-OpenCatalog = Callable[[], AbstractContextManager[Snapshot]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +70,15 @@ class VideoSearch:
     rule: Rule
     threads: int
     open_catalog: OpenCatalog = field(repr=False)
+
+    def answers(self, uploads: Sequence[Prepared], progress: Progress | None) -> list[Answer]:
+        """What each upload matches."""
+        found = []
+        for number, upload in enumerate(uploads, 1):
+            found.append(self.answer(upload))
+            if progress is not None:
+                progress(number, len(uploads))
+        return found
 
     def answer(self, upload: Prepared) -> Answer:
         """What an upload matches, ordered by query_percent, highest first, then by item."""
