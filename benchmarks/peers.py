@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -71,3 +74,27 @@ class ThreatExchange:
 
     def add(self, code: Codes) -> None:
         self._index.add(code.tobytes().hex(), None)
+
+
+class ThreatExchangeVideos:
+    """The vPDQ index of Meta's threatexchange package: known videos are vPDQ strings and names."""
+
+    def __init__(self, videos: Iterable[tuple[str, str]]) -> None:
+        # It imports a package that hashes files with FFmpeg, and of it needs but a name.
+        stand_in = ModuleType("vpdq")
+        stand_in.VpdqFeature = object  # type: ignore[attr-defined]
+        sys.modules.setdefault("vpdq", stand_in)
+        from threatexchange.extensions.vpdq.vpdq_index import VPDQIndex
+
+        faiss.omp_set_num_threads(1)
+        self._index: Any = VPDQIndex.build(videos)
+
+    def query(self, video: str) -> dict[str, tuple[float, float]]:
+        """Of the video and of each that it matches, how much of it does, in percent."""
+        return {
+            match.metadata: (
+                match.similarity_info.query_match_percent,
+                match.similarity_info.compared_match_percent,
+            )
+            for match in self._index.query(video)
+        }

@@ -26,8 +26,9 @@ from jobs import JOBS as INDEX_JOBS
 from jobs import LARGE, LARGE_JOBS
 from record import Figure
 from timing import pin
+from video_jobs import VIDEO_JOBS
 
-JOBS = {**INDEX_JOBS, **DATABASE_JOBS}
+JOBS = {**INDEX_JOBS, **DATABASE_JOBS, **VIDEO_JOBS}
 
 
 def main() -> int:

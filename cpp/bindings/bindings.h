@@ -21,6 +21,8 @@ namespace py = pybind11;
 
 using ByteArray = py::array_t<uint8_t, py::array::c_style>;
 using IdArray = py::array_t<uint64_t, py::array::c_style>;
+using GroupArray = py::array_t<int64_t, py::array::c_style>;
+using WeightArray = py::array_t<uint32_t, py::array::c_style>;
 using DistanceArray = py::array_t<int16_t, py::array::c_style>;
 
 void bind_errors(py::module_& module);

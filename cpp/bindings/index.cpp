@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "index/code.h"
+#include "search/groups.h"
 
 namespace hashmatch::bindings {
 namespace {
@@ -74,6 +75,30 @@ py::object nearest_in_index(const Index& index, const ByteArray& codes, uint64_t
 struct Snapshot {
   StatePtr state;
 };
+
+// See NearGroups. Whatever the arrays hold, nothing outside of them is read.
+py::tuple near_groups_in(const Snapshot& snapshot, const ByteArray& codes, int max_distance,
+                         unsigned threads, const IdArray& firsts, const IdArray& until,
+                         const WeightArray& weights, uint64_t needed, bool others,
+                         const std::optional<IdArray>& from,
+                         const std::optional<DistanceArray>& most) {
+  const State& state = *snapshot.state;
+  const auto rows = code_rows(codes, state.bits);
+  const auto count = static_cast<size_t>(codes.shape(0));
+  auto options = options_of(state, count, max_distance, 0, threads, py::none());
+  if (from && most) options.limits = limits_of(*from, *most);
+  if (firsts.size() != until.size()) throw InvalidArgument("give one end a group");
+  if (static_cast<size_t>(weights.size()) != count) throw InvalidArgument("give one weight a code");
+  if (needed == 0) throw InvalidArgument("needed must be 1 or more");
+  const GroupSearch wanted{
+      {id_span(firsts), id_span(until)}, {weights.data(), count}, needed, others};
+  NearGroups found;
+  {
+    const py::gil_scoped_release unlocked;
+    found = near_groups(state, rows.data(), count, wanted, options);
+  }
+  return py::make_tuple(take(std::move(found.groups)), take(std::move(found.others)));
+}
 
 // A segment file that is open: indexes that are made of it share it.
 struct OpenSegment {
@@ -219,6 +244,10 @@ void bind_index(py::module_& module) {
           },
           py::arg("codes").noconvert(), "max_distance"_a, "limit"_a, "threads"_a, "progress"_a,
           py::arg("limits_from").noconvert().none(true), py::arg("limits").noconvert().none(true))
+      .def("near_groups", &near_groups_in, py::arg("codes").noconvert(), "max_distance"_a,
+           "threads"_a, py::arg("firsts").noconvert(), py::arg("until").noconvert(),
+           py::arg("weights").noconvert(), "needed"_a, "others"_a,
+           py::arg("limits_from").noconvert().none(true), py::arg("limits").noconvert().none(true))
       .def("__len__", [](const Snapshot& snapshot) { return snapshot.state->live(); });
 
   py::class_<OpenSegment>(module, "Segment")

@@ -7,6 +7,7 @@
 #include "index/active_kernel.h"
 #include "index/code.h"
 #include "index/segment.h"
+#include "search/distinct.h"
 
 namespace hashmatch::bindings {
 namespace {
@@ -78,6 +79,22 @@ ByteArray decode_hex(const py::sequence& rows, size_t width) {
     out += width;
   }
   return codes;
+}
+
+py::tuple distinct_rows(const ByteArray& codes, const GroupArray& groups) {
+  if (codes.ndim() != 2 || codes.shape(1) % 4 != 0 || groups.size() != codes.shape(0) ||
+      codes.shape(0) >= INT32_MAX) {
+    throw InvalidArgument("give codes of whole words, and one group for each");
+  }
+  const auto width = static_cast<size_t>(codes.shape(1));
+  const std::span rows{reinterpret_cast<const std::byte*>(codes.data()),
+                       static_cast<size_t>(codes.size())};
+  Distinct found;
+  {
+    const py::gil_scoped_release unlocked;
+    found = distinct(rows, width, {groups.data(), static_cast<size_t>(groups.size())});
+  }
+  return py::make_tuple(take(std::move(found.rows)), take(std::move(found.counts)));
 }
 
 py::dict inspect(const std::string& path) {
@@ -154,6 +171,8 @@ void bind_tools(py::module_& module) {
     return names;
   });
   module.def("kernel", [] { return active_kernel().name; });
+  module.def("distinct", &distinct_rows, py::arg("codes").noconvert(),
+             py::arg("groups").noconvert());
   module.def("scan", &scan_arrays, py::arg("queries").noconvert(), py::arg("rows").noconvert(),
              "max_distance"_a, "threads"_a);
   module.def("decode_hex", &decode_hex, "rows"_a, "width"_a);

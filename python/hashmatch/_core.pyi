@@ -122,6 +122,27 @@ class Snapshot:
         limits[i], or not at all where that is negative or they come before limits_from[0]; what
         they leave out does not count for `limit`."""
 
+    def near_groups(
+        self,
+        codes: NDArray[np.uint8],
+        max_distance: int,
+        threads: int,
+        firsts: NDArray[np.uint64],
+        until: NDArray[np.uint64],
+        weights: NDArray[np.uint32],
+        needed: int,
+        others: bool,
+        limits_from: NDArray[np.uint64] | None,
+        limits: NDArray[np.int16] | None,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+        """The groups of ids that codes with weights of `needed` or more in all are near, and maybe
+        more groups; and the ids in no group that any code is near. Ascending.
+
+        Group g has the ids from firsts[g] on, ascending, up to the next; but from until[g] on ids
+        are in none, up to the next. Groups that follow one another without a gap all have that of
+        the last. Without `others` ids in no group are not looked for. Limits are those of `search`.
+        """
+
     def __len__(self) -> int: ...
 
 @final
@@ -157,6 +178,12 @@ def scan(
     queries: NDArray[np.uint8], rows: NDArray[np.uint8], max_distance: int, threads: int
 ) -> Matches:
     """Every query against every row, linearly, with no index: ids are row numbers."""
+
+def distinct(
+    codes: NDArray[np.uint8], groups: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first row of each code of each run of rows with one group, ascending, and how many rows
+    of it have that code. Codes are uint8[n, a multiple of 4], C-contiguous."""
 
 def decode_hex(rows: Sequence[str], width: int) -> NDArray[np.uint8]:
     """`uint8[n, width]` of n hex strings of 2 * width digits. ValueError names the row (from 0)."""

@@ -33,6 +33,16 @@ from hashmatch.options import (
 )
 from hashmatch.progress import progress_bar
 from hashmatch.report import Format, Layout, open_report, report_rows
+from hashmatch.video_cli import (
+    VPDQ,
+    PicturesOption,
+    QualityOption,
+    QueryPercentOption,
+    StepsOption,
+    VideoPercentOption,
+    match_videos,
+    video_rule,
+)
 
 app = typer.Typer(
     name="hashmatch",
@@ -80,7 +90,8 @@ def match(
         str | None,
         typer.Option(
             metavar="TYPE",
-            help=f"Kind of hash: {', '.join(HASH_TYPES)}. A built index knows its own.",
+            help=f"Kind of hash: {', '.join(HASH_TYPES)}; or {VPDQ}, for videos. A built index "
+            "knows its own.",
             show_default="pdq, or the only one in a database",
         ),
     ] = None,
@@ -115,6 +126,11 @@ def match(
     column: ColumnOption = "hash",
     on_error: OnErrorOption = OnError.STOP,
     threads: ThreadsOption = 0,
+    query_percent: QueryPercentOption = None,
+    video_percent: VideoPercentOption = None,
+    quality: QualityOption = None,
+    steps: StepsOption = None,
+    pictures: PicturesOption = None,
 ) -> None:
     """Print every upload that is within the distance of a known hash.
 
@@ -124,6 +140,12 @@ def match(
     keeps no other columns. Of a database it is the signal's id; ref, set, contributor, labels (a
     JSON list) and verdicts (joined with ";") follow, and each set's own distance holds unless one
     is given.
+
+    With --type vpdq uploads are videos: vPDQ strings as python-threatexchange has them in a file,
+    JSON Lines of them, or a folder of such files. HASHES is a database, or likewise a file. Rows
+    then hold upload (its name), match_id, kind, query_percent (how much of the upload's frames
+    matched), video_percent (how much of the known video's), matched_frames, upload_ms and match_ms
+    (where the first ones are), ref, set, contributor, labels and verdicts.
 
     Exit code: 0 if anything matched, 1 if nothing did, 2 after an error.
     """
@@ -136,6 +158,12 @@ def match(
     quiet = on_terminal and format is not Format.TABLE
     skip = on_error is OnError.SKIP
     asked = Search(type, max_distance, nearest, threads, sets or None, verdicts or None)
+    rule = video_rule(type, query_percent, video_percent, quality, steps, pictures)
+    if type == VPDQ:
+        if nearest is not None:
+            raise ValueError("--nearest is not for --type vpdq")
+        found_any = match_videos(hashes, uploads, asked, rule, format, output, skip)
+        raise typer.Exit(0 if found_any else 1)
 
     looked_up = matched = 0
     search_s = 0.0

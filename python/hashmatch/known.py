@@ -34,7 +34,7 @@ class Texts(list[str]):
         return json_text(self)
 
 
-Cell: TypeAlias = str | int | Texts
+Cell: TypeAlias = str | int | float | Texts | None
 
 
 class Found(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from hashmatch.codes import encode_hex
 from hashmatch.console import printable
@@ -30,6 +30,22 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSONL = "jsonl"
+
+
+class Columns(Protocol):
+    """The columns of a report."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Each there once."""
+
+    @property
+    def shown(self) -> Sequence[tuple[int, str]]:
+        """Places of those that a table has, and their titles."""
+
+    @property
+    def minor(self) -> tuple[str, ...]:
+        """Titles of those that there is no room for in a narrow table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,21 @@ class Layout:
             names.append(name)
         return names
 
+    @property
+    def shown(self) -> list[tuple[int, str]]:
+        """The upload by its name if it has one, else by its row; of a match what tells most."""
+        # upload_row, upload_hash, the uploads' columns, match_id, match_hash, distance, the list's.
+        match_id = 2 + len(self.uploads)
+        named = [self.uploads.index(name) for name in _NAMES if name in self.uploads]
+        shown = [(2 + named[0], "upload") if named else (0, "upload row")]
+        shown.append((match_id + 1, _HASH))
+        shown.append((match_id + 2, "distance"))
+        if self.known:
+            shown += [(match_id + 3 + place, name) for place, name in enumerate(self.known)]
+        else:
+            shown.append((match_id, "id"))
+        return shown
+
 
 def report_rows(found: Found, uploads: Block) -> list[Row]:
     """One row a match, with the columns of `Layout.names`."""
@@ -83,7 +114,7 @@ def report_rows(found: Found, uploads: Block) -> list[Row]:
 
 
 @contextmanager
-def open_report(format: Format, path: str | None, layout: Callable[[], Layout]) -> Iterator[Write]:
+def open_report(format: Format, path: str | None, layout: Callable[[], Columns]) -> Iterator[Write]:
     """A function that writes rows to the file, or to standard output if `path` is None.
 
     `layout` is asked when the first rows arrive, or at the end if none do. The file appears under
@@ -106,7 +137,7 @@ def open_report(format: Format, path: str | None, layout: Callable[[], Layout]) 
                     record = dict(zip(names, row, strict=True))
                     file.write(f"{json_text(record)}\n")
             else:
-                CsvWriter(file).rows(rows if begun else [names, *rows])
+                CsvWriter(file).rows(rows if begun else [tuple(names), *rows])
             begun = True
             file.flush()
 
@@ -115,28 +146,19 @@ def open_report(format: Format, path: str | None, layout: Callable[[], Layout]) 
             write([])
 
 
-def _print_table(rows: Sequence[Row], layout: Layout, file: TextIO) -> None:
+def _print_table(rows: Sequence[Row], layout: Columns, file: TextIO) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    # upload_row, upload_hash, the uploads' columns, match_id, match_hash, distance, the list's.
-    match_id = 2 + len(layout.uploads)
-    named = [layout.uploads.index(name) for name in _NAMES if name in layout.uploads]
-    shown = [(2 + named[0], "upload") if named else (0, "upload row")]
-    shown.append((match_id + 1, _HASH))
-    shown.append((match_id + 2, "distance"))
-    if layout.known:
-        shown += [(match_id + 3 + place, name) for place, name in enumerate(layout.known)]
-    else:
-        shown.append((match_id, "id"))
     console = Console(file=file)
+    shown = layout.shown
     narrow = console.width < _WHOLE_HASH_WIDTH
     if narrow:
         shown = [(place, title) for place, title in shown if title not in layout.minor]
     table = Table()
     for place, title in shown:
-        number = isinstance(rows[0][place], int)
+        number = isinstance(rows[0][place], int | float)
         table.add_column(Text(printable(title)), justify="right" if number else "left")
     for row in rows:
         cells = (_shown(row[place], narrow and title == _HASH) for place, title in shown)
@@ -146,7 +168,9 @@ def _print_table(rows: Sequence[Row], layout: Layout, file: TextIO) -> None:
 
 def _shown(cell: Cell, shorten: bool) -> str:
     """`shorten` to enough of a hash to tell it from others; the other formats have it whole."""
-    text = ", ".join(cell) if isinstance(cell, Texts) else str(cell)
+    if isinstance(cell, float):
+        return f"{cell:.1f}"
+    text = ", ".join(cell) if isinstance(cell, Texts) else "" if cell is None else str(cell)
     if shorten and len(text) > 20:
         text = f"{text[:10]}\N{HORIZONTAL ELLIPSIS}{text[-6:]}"
     return printable(text)

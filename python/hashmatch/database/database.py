@@ -37,6 +37,7 @@ from hashmatch.database.model import (
 from hashmatch.database.snapshot import Snapshot
 from hashmatch.database.upkeep import Upkeep
 from hashmatch.database.uploads import Rule, Steps, Upload, prepared
+from hashmatch.database.video_ids import VideoIds
 from hashmatch.database.video_matches import VideoMatches
 from hashmatch.database.video_search import VideoSearch
 from hashmatch.hash_types import HASH_TYPES, hash_type
@@ -83,6 +84,7 @@ class Database:
         self._mode: Mode = mode
         self._closing = False
         self._pid = os.getpid()
+        self._videos = VideoIds()
         catalog = Catalog.open(self._path, mode)
         try:
             self._upkeep = Upkeep(catalog, memory)
@@ -166,14 +168,22 @@ class Database:
         limits = limits_for(state, kind, sets, max_distance, verdicts)
         signals = state.snapshots.get(kind.name) or _empty(kind.name)
         search = VideoSearch(
-            signals, limits, rule, threads, lambda: self._usable_catalog().snapshot()
-        )
+            signals, self._video_ids(state), limits, rule, threads,
+            lambda: self._usable_catalog().snapshot(),
+        )  # fmt: skip
         answers = []
         for number, upload in enumerate(ready):
             answers.append(search.answer(upload))
             if progress is not None:
                 progress(number + 1, len(ready))
         return VideoMatches(ready, answers, search, state.generation, self._join)
+
+    def _video_ids(self, state: State) -> VideoIds:
+        # Ids that came after the state do no harm. Of two threads that do this, either may be last.
+        if self._videos.end < state.end:
+            with self._usable_catalog().snapshot() as snapshot:
+                self._videos = self._videos.with_new(snapshot)
+        return self._videos
 
     @property
     def generation(self) -> int:

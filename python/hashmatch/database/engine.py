@@ -75,6 +75,11 @@ class State:
     #: What searches worked out for their filters; see filters.py.
     limits: dict[object, Any] = field(default_factory=dict)
 
+    @property
+    def end(self) -> int:
+        """Signals have lower ids."""
+        return self.verdicts.end
+
 
 class UnusableSegment(_core.FormatError):
     """A listed segment file that is damaged, another's or gone. The catalog can replace it."""

@@ -14,6 +14,7 @@ from hashmatch.database.connections import Connection, Row
 from hashmatch.database.contents import read_contents
 from hashmatch.database.history import read_history
 from hashmatch.database.model import (
+    KINDS,
     HistoryRow,
     Item,
     Joined,
@@ -74,6 +75,7 @@ _JOIN = f"""{_HIT}
     CROSS JOIN hash_set ON hash_set.number = item.hash_set
     CROSS JOIN contributor ON contributor.number = item.contributor
     ORDER BY item.id"""
+_VIDEOS = "SELECT id, id + count FROM item WHERE id >= ? AND kind = ? ORDER BY id"
 _FRAMES = f"""{_HIT}
     SELECT item.id, kind, item.signals FROM hit CROSS JOIN item USING (id) ORDER BY item.id"""
 
@@ -201,6 +203,11 @@ class Snapshot:
         rows = self._connection.rows(_JOIN, (json.dumps(ids.tolist()),))
         with self._connection.sound():
             return _joined(ids, rows)
+
+    def videos(self, first: int = 0) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """The signal ids of videos, live or not: first ids from one on, ascending, and ends."""
+        firsts, ends = self._columns(_VIDEOS, 2, first, KINDS.index("video"))
+        return firsts.astype(np.uint64), ends.astype(np.uint64)
 
     def item_ids(self, signal_ids: Ids) -> NDArray[np.uint64]:
         """The first signals of the items that signals belong to, ascending, each once."""

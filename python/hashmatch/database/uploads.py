@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hashmatch import _core
 from hashmatch.arguments import whole
 from hashmatch.codes import as_codes
 from hashmatch.database.columns import as_numbers
@@ -115,27 +116,8 @@ def counted(
     """
     good = (quality < 0) | (quality >= rule.quality_tolerance)
     if rule.steps == "dedupe-filter":
-        rows, counts = _distinct(codes, videos)
+        rows, counts = _core.distinct(np.ascontiguousarray(codes), videos)
         return rows[good[rows]], np.ones(np.count_nonzero(good[rows]), np.int64)
     kept = np.flatnonzero(good)
-    rows, counts = _distinct(codes[kept], videos[kept])
+    rows, counts = _core.distinct(codes[kept], videos[kept])
     return kept[rows], counts if rule.steps == "filter" else np.ones(len(rows), np.int64)
-
-
-def _distinct(
-    codes: NDArray[np.uint8], videos: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first row of each code of each video, ascending, and how many rows have that code."""
-    words = np.ascontiguousarray(codes).view(np.uint64)
-    order = np.lexsort((*words.T, videos))
-    sorted_words, sorted_videos = words[order], videos[order]
-    begins = np.ones(len(order), bool)
-    begins[1:] = (sorted_videos[1:] != sorted_videos[:-1]) | (
-        sorted_words[1:] != sorted_words[:-1]
-    ).any(axis=1)
-    firsts = np.flatnonzero(begins)
-    counts = np.diff(firsts, append=len(order))
-    # Equal rows keep their order, so the first of each is the first there was.
-    rows = order[firsts]
-    back = np.argsort(rows)
-    return rows[back], counts[back]

@@ -3,7 +3,8 @@
 The naive version, which every answer is equal to: for each upload and each known video, count the
 upload's frames that are near one of the video's, and the video's that are near one of the upload's.
 
-Only those items are compared that one of the upload's frames finds in the index of all signals.
+Only those are compared that the index of all signals finds to have enough in common with the
+upload, or nearly so; the engine's groups.h says how, without a look at what many videos share.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hashmatch import _core
 from hashmatch.database.filters import Limits
 from hashmatch.database.snapshot import ItemFrames, Snapshot
 from hashmatch.database.uploads import Prepared, Rule, counted
+from hashmatch.database.video_ids import VideoIds
 
 #: Items compared at a time, which bounds the memory.
 _ITEMS_AT_ONCE = 256
@@ -55,11 +57,18 @@ class Answer:
 _NOTHING = Answer(np.empty(0, np.uint64), np.empty(0), np.empty(0))
 
 
+def _needed(frames: int, percent: float) -> int:
+    """The least number of an upload's frames that is so much of it; 1 at least."""
+    enough = np.arange(1, frames + 1) * 100 / frames >= percent
+    return int(np.argmax(enough)) + 1
+
+
 @dataclass(frozen=True, slots=True)
 class VideoSearch:
     """One generation's signals, and what is asked of them."""
 
     signals: _core.Snapshot
+    videos: VideoIds
     limits: Limits
     rule: Rule
     threads: int
@@ -102,12 +111,21 @@ class VideoSearch:
         return Pairs(*(column[order] for column in columns))
 
     def _candidates(self, upload: Prepared) -> NDArray[np.uint64]:
-        """Signals of every item that may match."""
+        """Videos that may match, and the signals near a frame that are no video's."""
         limits = self.limits
-        found = self.signals.search(
-            upload.codes, limits.max_distance, 0, self.threads, None, limits.firsts, limits.most
+        numbers, others = self.signals.near_groups(
+            upload.codes,
+            limits.max_distance,
+            self.threads,
+            self.videos.firsts,
+            self.videos.until,
+            upload.weights.astype(np.uint32),
+            _needed(int(upload.weights.sum()), self.rule.query_percent),
+            self.rule.pictures,
+            limits.firsts,
+            limits.most,
         )
-        return np.unique(found.id)
+        return np.concatenate([self.videos.firsts[numbers], others])
 
     def _compared(self, upload: Prepared, known: ItemFrames) -> Answer:
         """Which of the known items an upload matches."""

@@ -1,0 +1,71 @@
+#include "search/distinct.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <random>
+
+namespace hashmatch {
+namespace {
+
+constexpr uint32_t kEmpty = UINT32_MAX;
+constexpr size_t kMostWords = 8;
+
+// Multiply-shift with multipliers that nobody knows beforehand: codes come from strangers, and must
+// not be able to all fall into one place.
+class Hash {
+ public:
+  uint64_t operator()(const std::byte* row, size_t words) const {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < words; ++i) {
+      uint32_t word;
+      std::memcpy(&word, row + i * sizeof word, sizeof word);
+      sum += multipliers_[i % kMostWords] * (uint64_t{word} + 1);
+    }
+    return sum;
+  }
+
+ private:
+  static std::array<uint64_t, kMostWords> drawn() {
+    std::random_device device;
+    std::array<uint64_t, kMostWords> drawn{};
+    for (uint64_t& one : drawn) one = uint64_t{device()} << 32 | device() | 1;
+    return drawn;
+  }
+  std::array<uint64_t, kMostWords> multipliers_ = drawn();
+};
+
+}  // namespace
+
+Distinct distinct(std::span<const std::byte> rows, size_t row_bytes,
+                  std::span<const int64_t> groups) {
+  static const Hash hash;
+  Distinct found;
+  std::vector<uint32_t> table;  // of places in `found`, less where the group begins
+  for (size_t begin = 0, end = 0; begin < groups.size(); begin = end) {
+    while (end < groups.size() && groups[end] == groups[begin]) ++end;
+    const size_t size = std::bit_ceil(2 * (end - begin));
+    const int shift = 64 - std::countr_zero(size);
+    table.assign(size, kEmpty);
+    const size_t first = found.rows.size();
+    for (size_t row = begin; row < end; ++row) {
+      const std::byte* code = rows.data() + row * row_bytes;
+      size_t place = hash(code, row_bytes / 4) >> shift;
+      while (table[place] != kEmpty) {
+        const auto earlier = static_cast<size_t>(found.rows[first + table[place]]);
+        if (std::memcmp(rows.data() + earlier * row_bytes, code, row_bytes) == 0) break;
+        place = (place + 1) & (size - 1);
+      }
+      if (table[place] == kEmpty) {
+        table[place] = static_cast<uint32_t>(found.rows.size() - first);
+        found.rows.push_back(static_cast<int64_t>(row));
+        found.counts.push_back(0);
+      }
+      ++found.counts[first + table[place]];
+    }
+  }
+  return found;
+}
+
+}  // namespace hashmatch

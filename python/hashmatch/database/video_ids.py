@@ -1,0 +1,36 @@
+"""Which signals are frames of videos, as ranges of ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashmatch.database.snapshot import Snapshot
+
+
+def _none() -> NDArray[np.uint64]:
+    return np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoIds:
+    """The videos that a catalog ever held, in the order of their signal ids."""
+
+    #: uint64[n]: each video's signal ids, from the first to the last and one.
+    firsts: NDArray[np.uint64] = field(default_factory=_none)
+    ends: NDArray[np.uint64] = field(default_factory=_none)
+    #: uint64[n]: where the videos end that follow each without a gap.
+    until: NDArray[np.uint64] = field(default_factory=_none)
+    #: Signals with lower ids were taken in. Whether they are a video's never changes.
+    end: int = 0
+
+    def with_new(self, catalog: Snapshot) -> Self:
+        """These and the videos that came since."""
+        firsts, ends = catalog.videos(self.end)
+        firsts, ends = np.concatenate([self.firsts, firsts]), np.concatenate([self.ends, ends])
+        last = np.flatnonzero(np.append(firsts[1:] != ends[:-1], True)[: len(ends)])
+        until = ends[last[np.searchsorted(last, np.arange(len(ends)))]] if len(ends) else ends
+        return type(self)(firsts, ends, until, catalog.end_signal())

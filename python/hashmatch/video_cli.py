@@ -1,0 +1,244 @@
+"""`hashmatch match --type vpdq`: uploaded videos against the known ones of a database or a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+import hashmatch
+from hashmatch.console import closed_pipe_is_quiet, count, duration, tell, tell_faults
+from hashmatch.known import Cell, Search, Texts
+from hashmatch.lists import ListError
+from hashmatch.progress import progress_bar
+from hashmatch.report import Format, Row, open_report
+from hashmatch.vpdq_files import NamedVideo, VideoFiles
+
+if TYPE_CHECKING:
+    from hashmatch.database import Database, VideoMatches
+
+#: What `--type` calls videos.
+VPDQ = "vpdq"
+#: Uploads matched at a time.
+_UPLOADS_AT_ONCE = 16
+
+
+class StepsName(StrEnum):
+    FILTER_DEDUPE = "filter-dedupe"
+    DEDUPE_FILTER = "dedupe-filter"
+    FILTER = "filter"
+
+
+_PANEL = "Videos (--type vpdq)"
+QueryPercentOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=100,
+        metavar="PERCENT",
+        help="How much of the upload's frames must be near one of a known video's.",
+        show_default="80",
+        rich_help_panel=_PANEL,
+    ),
+]
+VideoPercentOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=100,
+        metavar="PERCENT",
+        help="How much of the known video's frames must be near one of the upload's.",
+        show_default="0",
+        rich_help_panel=_PANEL,
+    ),
+]
+QualityOption = Annotated[
+    int | None,
+    typer.Option(
+        "--quality",
+        min=0,
+        max=100,
+        help="Frames of a lower quality do not count.",
+        show_default="50",
+        rich_help_panel=_PANEL,
+    ),
+]
+StepsOption = Annotated[
+    StepsName | None,
+    typer.Option(
+        help="Whether repeated codes are left out after frames of low quality are, before, or not "
+        "at all.",
+        show_default="filter-dedupe",
+        rich_help_panel=_PANEL,
+    ),
+]
+PicturesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--pictures/--no-pictures",
+        help="Whether known pictures count that any frame is near.",
+        show_default="they do",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+def video_rule(
+    type: str | None,
+    query_percent: float | None,
+    video_percent: float | None,
+    quality: int | None,
+    steps: StepsName | None,
+    pictures: bool | None,
+) -> dict[str, Any]:
+    """The arguments of `Database.match_videos` that were given. ValueError if videos are not
+    meant.
+    """
+    given = {
+        "query_percent": query_percent,
+        "video_percent": video_percent,
+        "quality_tolerance": quality,
+        "steps": None if steps is None else steps.value,
+        "pictures": pictures,
+    }
+    rule = {name: value for name, value in given.items() if value is not None}
+    if rule and type != VPDQ:
+        name = next(iter(rule)).removesuffix("_tolerance").replace("_", "-")
+        raise ValueError(f"--{name} is for videos: give --type vpdq")
+    return rule
+
+
+#: Columns of a report, and the titles that they have in a table; the id is not shown there.
+_COLUMNS = {
+    "upload": "upload",
+    "match_id": "",
+    "kind": "kind",
+    "query_percent": "query %",
+    "video_percent": "video %",
+    "matched_frames": "frames",
+    "upload_ms": "upload ms",
+    "match_ms": "match ms",
+    "ref": "ref",
+    "set": "set",
+    "contributor": "contributor",
+    "labels": "labels",
+    "verdicts": "verdicts",
+}
+
+
+class VideoColumns:
+    """The columns of a report of videos."""
+
+    names = tuple(_COLUMNS)
+    shown = tuple((place, title) for place, title in enumerate(_COLUMNS.values()) if title)
+    minor = ("kind", "upload ms", "match ms", "contributor")
+
+
+def match_videos(
+    known: str,
+    uploads: str,
+    asked: Search,
+    rule: dict[str, Any],
+    format: Format,
+    output: str | None,
+    skip_faults: bool,
+) -> bool:
+    """Print what uploads match, and return whether any did. `rule` has arguments of
+    `Database.match_videos`.
+    """
+    quiet = output is None and sys.stdout.isatty() and format is not Format.TABLE
+    looked_up = matched = 0
+    search_s = 0.0
+    items = np.empty(0, np.uint64)
+    videos = VideoFiles(uploads, skip_faults)
+    with _opened(known, asked, skip_faults) as (database, faults):
+        with (
+            closed_pipe_is_quiet(),
+            open_report(format, output, VideoColumns) as write,
+            progress_bar("matching", wanted=not quiet) as bar,
+        ):
+            remaining = iter(videos)
+            while some := list(islice(remaining, _UPLOADS_AT_ONCE)):
+                begin = time.perf_counter()
+                matches = database.match_videos(
+                    [video.frames for video in some],
+                    asked.sets, asked.max_distance, asked.verdicts, asked.threads, **rule,
+                )  # fmt: skip
+                search_s += time.perf_counter() - begin
+                looked_up += len(some)
+                matched += int(np.count_nonzero(np.diff(matches.offsets)))
+                items = np.union1d(items, matches.item)
+                write(_rows(matches, some))
+                if bar is not None:
+                    bar(looked_up, 0)
+        tell(
+            f"{matched:,} of {count(looked_up, 'upload')} matched {len(items):,} of "
+            f"{count(database.status().items, 'item')}, {duration(search_s)}"
+        )
+        tell_faults(faults + videos.faults)
+    return matched > 0
+
+
+def _rows(matches: VideoMatches, uploads: Sequence[NamedVideo]) -> list[Row]:
+    """One row a match, with the columns of `VideoColumns.names`."""
+    if not len(matches):
+        return []
+    pairs = matches.pairs
+    firsts = pairs.offsets[:-1]
+    frames = np.unique(np.stack([pairs.match, pairs.frame]), axis=1)[0]
+    columns: list[Sequence[Cell]] = [
+        [uploads[query].name for query in matches.query.tolist()],
+        matches.item.tolist(),
+        list(matches.kind),
+        matches.query_percent.tolist(),
+        matches.video_percent.tolist(),
+        np.bincount(frames, minlength=len(matches)).tolist(),
+        [None if ms < 0 else ms for ms in pairs.time_ms[firsts].tolist()],
+        [None if ms < 0 else ms for ms in pairs.signal_ms[firsts].tolist()],
+        matches.ref,
+        matches.set,
+        matches.contributor,
+        [Texts(labels) for labels in matches.labels],
+        [";".join(verdicts) for verdicts in matches.verdicts],
+    ]
+    return list(zip(*columns, strict=True))
+
+
+@contextmanager
+def _opened(path: str, asked: Search, skip_faults: bool) -> Iterator[tuple[Database, list[str]]]:
+    """The database in a folder, or one of the videos in a file for as long as it is needed; and
+    which of them were left out.
+    """
+    if path != "-" and os.path.isdir(path):
+        with hashmatch.open(path) as database:
+            yield database, []
+        return
+    if asked.sets or asked.verdicts:
+        raise ValueError(f"{path} is no database: leave --set and --verdict out")
+    videos = VideoFiles(path, skip_faults)
+    name = os.path.basename(path)
+    with (
+        tempfile.TemporaryDirectory(prefix="hashmatch-") as folder,
+        hashmatch.open(folder, "c") as database,
+    ):
+        database.create(name)
+        seen = set()
+        with progress_bar("reading"), database.change(name) as change:
+            for video, frames in videos:
+                if video in seen:
+                    raise ListError(f"{path}: has two videos of the name {video!r}")
+                seen.add(video)
+                change.add(
+                    "pdq", frames.codes, refs=[video] * len(np.asarray(frames.codes)),
+                    kind="video", quality=frames.quality, time_ms=frames.time_ms,
+                )  # fmt: skip
+        yield database, videos.faults
