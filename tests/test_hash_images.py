@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hashmatch.hashing import DIGESTS, NotAPicture, digest_file, hash_image
+from hashmatch.hashing import DIGESTS, FileError, NotAPicture, digest_file, hash_image
 from hashmatch.hashing.images import hash_pixels
 from media import encoded, picture, pixels, png_claiming
 
@@ -174,10 +174,19 @@ def test_postscript_is_not_run(tmp_path: Path) -> None:
         hash_image(path)
 
 
-def test_truncated() -> None:
+def test_errors_name_the_file(tmp_path: Path) -> None:
     whole = encoded(picture(9), "JPEG", quality=95)
-    with pytest.raises(OSError, match="truncated"):
-        hash_image(whole[: len(whole) // 2])
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileError, match=rf"^{path}: is damaged: image file is truncated"):
+        hash_image(path)
+    with pytest.raises(FileError, match=r"^is damaged: image file is truncated"):
+        hash_image(path.read_bytes())
+    path.write_bytes(b"text")
+    with pytest.raises(NotAPicture, match=rf"^{path}: is no picture of a known format"):
+        hash_image(path)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        hash_image(tmp_path / "missing")
 
 
 def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +205,7 @@ def test_digests(tmp_path: Path) -> None:
         assert digest_file(io.BytesIO(content), ["sha1"]) == {"sha1": expected["sha1"]}
     with pytest.raises(ValueError, match="no digest 'crc32': there are md5, sha1, sha256"):
         digest_file(path, ["crc32"])
-    with pytest.raises(ValueError, match="is a folder"):
+    with pytest.raises(ValueError, match=rf"^{tmp_path}: is a folder"):
         digest_file(tmp_path, ["md5"])
     with pytest.raises(FileNotFoundError):
         digest_file(tmp_path / "missing", ["md5"])

@@ -5,25 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import hashmatch
-from command import COMMAND, Run, on_terminal, parsed
-from hashmatch.hashing import DIGESTS, digest_file, hash_image, video_frames
+from command import COMMAND, Run, on_terminal
+from hashmatch.hashing import digest_file, hash_image
 from hashmatch.scanning.report import COLUMNS, shown_name, storable_name
+from hashmatch.scanning.scan import hash_paths
 from media import encoded, picture, pixels, write_video
-
-SCRIPT = "<script>alert(1)<&script>"
+from scan_folder import SCRIPT, make_folder
 
 
 @pytest.fixture
@@ -33,50 +36,8 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """known/, a database; files/, in which two pictures and two videos match, and one by MD5."""
     top = tmp_path_factory.mktemp("made")
-    files = top / "files"
-    (files / "deep" / "er").mkdir(parents=True)
-    original, video = picture(1, width=300, height=200), [pixels(seed) for seed in range(40, 52)]
-    (files / f"{SCRIPT}\n.jpg").write_bytes(encoded(original, "JPEG", quality=40))
-    (files / "deep" / "er" / "copy.txt").write_bytes(encoded(original.resize((150, 100)), "PNG"))
-    (files / "other.png").write_bytes(encoded(picture(2), "PNG"))
-    (files / "plain.png").write_bytes(encoded(Image.new("RGB", (50, 50)), "PNG"))
-    (files / "\udcff.txt").write_bytes(b"a text that is known\n")
-    (files / "notes.txt").write_bytes(b"another text\n")
-    (files / "empty.gif").touch()
-    (files / "text.jpg").write_bytes(b"text\n")
-    (files / "cut.jpg").write_bytes(encoded(original, "JPEG")[:3000])
-    os.mkfifo(files / "pipe")
-    (files / "link").symlink_to("/etc/passwd")
-    write_video(files / "video.mkv", video, 1)
-    write_video(files / "with the picture.mkv", [*video[6:], np.asarray(original)[:120, :160]], 1)
-    write_video(files / "unknown.mkv", [pixels(seed) for seed in range(80, 84)], 1)
-
-    with hashmatch.open(top / "known", "c") as database:
-        database.create("pictures", contributor="acme")
-        database.create("videos", contributor="example")
-        database.create("texts")
-        with database.change("pictures") as change:
-            code = hash_image(encoded(original, "PNG")).code
-            inside = hash_image(encoded(Image.fromarray(np.asarray(original)[:120, :160]), "PNG"))
-            refs = [f"=1+1,{SCRIPT}", "inside"]
-            labels = [["<b>bold</b>", "\u202etxt"], []]
-            change.add("pdq", np.stack([code, inside.code]), refs=refs, labels=labels)
-            change.opinion(refs[0], contributor="acme", verdict="positive")
-        with database.change("videos") as change:
-            frames = list(video_frames(files / "video.mkv"))
-            change.add(
-                "pdq",
-                np.stack([frame.code for frame in frames]),
-                refs=["film"] * len(frames),
-                kind="video",
-                quality=[frame.quality for frame in frames],
-                time_ms=[frame.time_ms for frame in frames],
-            )
-        with database.change("texts") as change:
-            digest = digest_file(files / "\udcff.txt", ["md5"])["md5"]
-            change.add("md5", [digest.hex()], refs=["text"], kind="file")
+    make_folder(top)
     return top
 
 
@@ -345,6 +306,63 @@ def test_the_database_itself_is_left_out(tmp_path: Path, run: Run) -> None:
     assert "1 of 1 file matched" in err
 
 
+def test_what_the_database_holds_is_what_is_hashed(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    picture(1).save(files / "a.png")
+    (files / "b.txt").write_bytes(b"text")
+    code = hash_image(files / "a.png").code
+    digest = digest_file(files / "a.png", ["sha256"])["sha256"]
+    known: bytes
+    for name, type, known in (("pictures", "pdq", code.tobytes()), ("digests", "sha256", digest)):
+        with hashmatch.open(tmp_path / name, "c") as database:
+            database.create("a")
+            with database.change("a") as change:
+                change.add(type, [known], refs=["x"])
+    report = tmp_path / "report.jsonl"
+    command = ("scan", files, "-o", report, "--workers", 1, "--db")
+    assert run(*command, tmp_path / "pictures")[0] == 0
+    records = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [(each["kind"], each["status"], list(each["hashes"])) for each in records] == [
+        ("image", "matched", ["pdq"]),
+        ("file", "other", []),
+    ]
+    # Digests take no library, and nothing is looked into.
+    monkeypatch.setitem(sys.modules, "pdqhash", None)
+    assert run(*command, tmp_path / "digests")[0] == 0
+    records = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [(each["kind"], each["status"], list(each["hashes"])) for each in records] == [
+        ("file", "matched", ["sha256"]),
+        ("file", "unmatched", ["sha256"]),
+    ]
+
+
+def test_a_killed_process_is_one_row(tmp_path: Path) -> None:
+    long, short = tmp_path / "long.mkv", tmp_path / "short.png"
+    write_video(long, [pixels(1, 1280, 720)] * 60, 1, codec="mpeg4", format="yuv420p")
+    picture(1).save(short)
+
+    def kill() -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for child in multiprocessing.active_children():
+                for link in Path(f"/proc/{child.pid}/fd").iterdir():
+                    with suppress(OSError):
+                        if os.readlink(link) == str(long):
+                            child.kill()
+                            return
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    first, second = hash_paths([str(long), str(short)], ("pdq", "vpdq"), 1, 60.0)
+    killer.join()
+    assert first.reason == "ended the process that hashed it: killed"
+    assert second.picture is not None
+
+
 def test_a_report_is_whole_or_not_there(
     made: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,118 +436,6 @@ def _children(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
         return []
-
-
-# `hashmatch hash`.
-
-
-def test_list_of_pictures(made: Path, tmp_path: Path, run: Run) -> None:
-    """What it writes is matched and loaded."""
-    files = [made / "files" / name for name in (f"{SCRIPT}\n.jpg", "other.png", "plain.png")]
-    listed = tmp_path / "list.csv"
-    code, out, err = run("hash", *files, "-o", listed, "--workers", 1)
-    assert (code, out) == (0, "")
-    assert err.startswith("hashed 3 files, ")
-    rows = parsed(listed.read_text())
-    assert [row["name"] for row in rows] == list(map(str, files))
-    for row, path in zip(rows, files, strict=True):
-        expected = hash_image(path)
-        assert row["hash"] == expected.code.tobytes().hex()
-        assert int(row["quality"]) == expected.quality
-    code, out, err = run("match", made / "known", listed, "--type", "pdq", "--format", "csv")
-    assert [match["upload_name"] for match in parsed(out)] == [str(files[0])]
-    with hashmatch.open(tmp_path / "new", "c") as database:
-        database.create("a")
-    assert run("db", "load", tmp_path / "new", "a", listed, "--ref", "name")[0] == 0
-    with hashmatch.open(tmp_path / "new") as database:
-        found = database.match("pdq", rows[1]["hash"])
-        assert found.ref == [str(files[1])]
-    code, out, _ = run("hash", *files, "--format", "jsonl", "--workers", 1)
-    assert [json.loads(line) for line in out.splitlines()] == [
-        row | {"quality": int(row["quality"])} for row in rows
-    ]
-
-
-@pytest.mark.parametrize("type", DIGESTS)
-def test_list_of_digests(type: str, made: Path, run: Run) -> None:
-    files = sorted(path for path in (made / "files").iterdir() if path.suffix in (".txt", ".mkv"))
-    code, out, _ = run("hash", *files, "--type", type, "--workers", 1)
-    assert code == 0
-    assert parsed(out) == [
-        {"hash": digest_file(path, [type])[type].hex(), "name": storable_name(str(path))}
-        for path in files
-    ]
-
-
-def test_list_of_videos(made: Path, tmp_path: Path, run: Run) -> None:
-    path = made / "files" / "video.mkv"
-    code, out, _ = run("hash", path, "--type", "vpdq", "--workers", 1)
-    assert code == 0
-    record = json.loads(out)
-    assert record["name"] == str(path)
-    frames = hashmatch.Frames.parse(record["vpdq"])
-    expected = list(video_frames(path))
-    assert np.array_equal(np.asarray(frames.codes), np.stack([frame.code for frame in expected]))
-    assert list(frames.time_ms or ()) == [frame.time_ms for frame in expected]
-    listed = tmp_path / "list.csv"
-    assert run("hash", path, "--type", "vpdq", "--format", "csv", "-o", listed)[0] == 0
-    with hashmatch.open(tmp_path / "new", "c") as database:
-        database.create("a")
-    assert run("db", "load", tmp_path / "new", "a", listed)[0] == 0
-    with hashmatch.open(tmp_path / "new") as database:
-        (match,) = database.match_videos(frames)
-        assert (match.ref, match.kind, match.query_percent) == (str(path), "video", 100)
-        assert [pair.signal_ms for pair in match.frames] == [frame.time_ms for frame in expected]
-
-
-@pytest.mark.parametrize(
-    ("name", "type", "message"),
-    [
-        ("video.mkv", "pdq", "video.mkv: is a video: give --type vpdq"),
-        ("other.png", "vpdq", "other.png: is a picture: give --type pdq"),
-        ("notes.txt", "pdq", "notes.txt: is no picture"),
-        ("notes.txt", "vpdq", "notes.txt: is no video"),
-        ("cut.jpg", "pdq", "cut.jpg: is damaged: image file is truncated"),
-        ("empty.gif", "md5", "empty.gif: is empty"),
-        ("missing", "md5", "missing: no such file or directory"),
-        ("deep", "sha1", "deep: is a folder"),
-    ],
-)
-def test_files_without_that_hash(
-    name: str, type: str, message: str, made: Path, tmp_path: Path, run: Run
-) -> None:
-    listed = tmp_path / "list.csv"
-    good = made / "files" / ("video.mkv" if type == "vpdq" else "other.png")
-    command = ("hash", good, made / "files" / name, "--type", type, "--workers", 1, "-o", listed)
-    code, out, err = run(*command)
-    assert (code, out) == (2, "")
-    assert f"{message}" in err
-    assert "(--on-error skip leaves bad files out)" in err
-    assert not listed.exists()
-    code, out, err = run(*command, "--on-error", "skip", "--format", "csv")
-    assert code == 0
-    assert "hashed 1 file," in err
-    assert "skipped 1 bad file:" in err
-    assert message in err
-    assert {row.get("name") or row["ref"] for row in parsed(listed.read_text())} == {str(good)}
-
-
-def test_missing_extra(made: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    for module, arguments, extra in (
-        ("pdqhash", ("hash", made / "files/other.png"), "images"),
-        ("av", ("hash", made / "files/video.mkv", "--type", "vpdq"), "video"),
-        ("av", ("scan", made / "files", "--db", made / "known"), "video"),
-    ):
-        with monkeypatch.context() as patched:
-            patched.setitem(sys.modules, module, None)
-            code, out, err = run(*arguments)
-        assert (code, out) == (2, "")
-        assert f"pip install 'hashmatch[{extra}]'" in err
-    # Digests need neither.
-    monkeypatch.setitem(sys.modules, "pdqhash", None)
-    assert run("hash", made / "files/other.png", "--type", "md5", "--workers", 1)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ _REPORT_ENDINGS = (".csv", ".jsonl", ".html")
 
 
 def hash(
-    files: Annotated[list[str], typer.Argument(metavar="FILES...", help="The files to hash.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="The files to hash.")],
     type: Annotated[
         FileType,
         typer.Option(help="pdq of pictures, vpdq of videos, or a digest of files of any kind."),
@@ -93,8 +93,8 @@ def hash(
     "hash,quality,seconds" that python-threatexchange calls a vPDQ string; CSV has the columns that
     `hashmatch db export` writes, and needs no options to be loaded.
 
-    Values are those of python-threatexchange for the same file. Pictures take `pip install
-    'hashmatch[images]'`, videos 'hashmatch[video]'.
+    Values are those of python-threatexchange for the same file. Pictures need the extra "images" to
+    be installed, videos "video".
     """
     from hashmatch.scanning.scan import hash_paths
 
@@ -236,9 +236,9 @@ def scan(
     """Hash every picture and video under a folder, and match them against a database.
 
     Files are told apart by their contents, whatever their names; symbolic links are not followed.
-    Pictures are matched by PDQ, videos by vPDQ, and files of any kind by those of MD5, SHA-1 and
-    SHA-256 that the database holds. A file that cannot be read is listed with the reason, and the
-    scan goes on.
+    Pictures are matched by PDQ (of an animation the first frame), videos by vPDQ, and files of any
+    kind by those of MD5, SHA-1 and SHA-256 that the database holds. A file that cannot be read is
+    listed with the reason, and the scan goes on.
 
     The report accounts for every file. CSV has a row for each match, and one for each file without;
     JSON lines have an object for each file. HTML is one page by itself, for a browser without a

@@ -4,13 +4,14 @@ Pictures need the extra `hashmatch[images]`, videos `hashmatch[video]`.
 """
 
 from hashmatch.hashing.contents import FileHashes, FileKind, hash_file
-from hashmatch.hashing.files import DIGESTS, digest_file
+from hashmatch.hashing.files import DIGESTS, FileError, digest_file
 from hashmatch.hashing.images import MAX_PIXELS, ImageHash, NotAPicture, hash_image
 from hashmatch.hashing.videos import NotAVideo, VideoFrame, video_frames
 
 __all__ = [
     "DIGESTS",
     "MAX_PIXELS",
+    "FileError",
     "FileHashes",
     "FileKind",
     "ImageHash",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, TypeAlias
 
-from hashmatch.hashing.files import DIGESTS, digest_file, open_file
+from hashmatch.hashing.files import DIGESTS, FileError, damage, digest_file, open_file
 from hashmatch.hashing.images import ImageHash, NotAPicture, hash_opened, open_image
 from hashmatch.hashing.videos import NotAVideo, NoVideoInIt, VideoFrame, video_frames
 
@@ -102,11 +102,20 @@ def _look_into(
             return
         except NotAPicture:
             file.seek(0)
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        raise ValueError("is a HEIF picture, which Pillow does not read: convert it")
+        except Exception:
+            found.kind = "image"
+            raise
+    if head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS:
+        found.kind = "image"
+        heif = head[8:12] in _HEIF_BRANDS
+        raise FileError(
+            "is a HEIF picture, which Pillow does not read: convert it"
+            if heif
+            else "is a damaged picture"
+        )
+    found.kind = "video"
     try:
-        for frame in video_frames(file, seconds_per_hash=1.0):
-            found.kind = "video"
+        for frame in video_frames(file):
             found.frames.append(frame)
             if "vpdq" not in types:
                 found.frames.clear()
@@ -116,14 +125,14 @@ def _look_into(
                     f"took too long: only the first {frame.time_ms / 1000:,.0f} s were hashed"
                 )
     except NoVideoInIt:
-        return  # Music, say.
+        found.kind = "file"  # Music, say.
     except NotAVideo as error:
         suffix = os.path.splitext(path)[1].lower()
         if is_video(head):
-            found.kind = "video"
-            raise ValueError(f"is a damaged video: {error}") from None
+            raise FileError(f"is a damaged video: {error}") from None
+        found.kind = "file"
         if suffix in _MEDIA_SUFFIXES:
-            raise ValueError(f"is named {suffix}, but neither a picture nor a video") from None
+            raise FileError(f"is named {suffix}, but neither a picture nor a video") from None
 
 
 def is_video(head: bytes) -> bool:
@@ -166,5 +175,4 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
-    text = " ".join(str(error).split())
-    return text if type(error) in (ValueError, TimeoutError) else f"is damaged: {text}"
+    return str(error) if isinstance(error, FileError | TimeoutError) else damage(error)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.extras import need
+from hashmatch.hashing.files import FileError, sound
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,7 +45,7 @@ class ImageHash(NamedTuple):
     quality: int
 
 
-class NotAPicture(ValueError):
+class NotAPicture(FileError):
     """The contents of a file are those of no format that Pillow opens."""
 
 
@@ -52,15 +53,16 @@ def hash_image(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> ImageHash:
     """The PDQ hash and quality of a picture, equal to those of python-threatexchange's
     `pdq_from_file`.
 
-    ValueError says what is wrong with the picture, OSError why it cannot be read; pictures of more
-    than `max_pixels` are not decoded. ImportError names the extra to install.
+    FileError, a ValueError, says why there is none: pictures of more than `max_pixels`, for
+    example, are not decoded. OSError says why the file cannot be read. ImportError names the extra
+    to install.
     """
-    with open_image(picture, max_pixels) as image:
+    with sound(picture), open_image(picture, max_pixels) as image:
         return hash_opened(image)
 
 
 def open_image(picture: Picture, max_pixels: int = MAX_PIXELS) -> Image:
-    """The picture as Pillow opens it, nothing decoded. NotAPicture, or ValueError for too large a
+    """The picture as Pillow opens it, nothing decoded. NotAPicture, or FileError for too large a
     one.
     """
     pillow = need("PIL.Image", "images")
@@ -70,12 +72,13 @@ def open_image(picture: Picture, max_pixels: int = MAX_PIXELS) -> Image:
     except need("PIL", "images").UnidentifiedImageError:
         raise NotAPicture("is no picture of a known format") from None
     except pillow.DecompressionBombError as error:
-        raise ValueError(f"is too large: {error}") from None
+        size = str(error).partition(",")[0]
+        raise FileError(f"is too large: {size[:1].lower()}{size[1:]}") from None
     pixels = image.width * image.height
     if pixels > max_pixels:
         size = f"{image.width:,} x {image.height:,}"
         image.close()
-        raise ValueError(f"is too large: {size} are more than {max_pixels:,} pixels")
+        raise FileError(f"is too large: {size} are more than {max_pixels:,} pixels")
     return image
 
 
@@ -92,7 +95,7 @@ def hash_opened(image: Image) -> ImageHash:
         image = image.convert("RGB")
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 and pixels.dtype != np.bool_:
-        raise ValueError(
+        raise FileError(
             f"has pixels of mode {image.mode}, which PDQ is not defined for: convert it to RGB"
         )
     if pixels.ndim == 2:

@@ -19,8 +19,8 @@ _JPEG_QUALITY = 72
 def thumbnail(path: str, side: int, time_ms: int | None = None) -> bytes:
     """JPEG of a picture, or of a video's frame at that time, at most `side` pixels a side.
 
-    Unlike its hash it is turned as EXIF says, and what is transparent is grey. ValueError says what
-    is wrong with the file, OSError why it cannot be read.
+    Unlike its hash it is turned as EXIF says, and what is transparent is grey. FileError and
+    Pillow's own errors say what is wrong with the file, OSError why it cannot be read.
     """
     with open_file(path, follow=False) as file:
         if time_ms is not None:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.extras import need
-from hashmatch.hashing.files import open_file
+from hashmatch.hashing.files import FileError, open_file, sound
 from hashmatch.hashing.images import MAX_PIXELS, hash_pixels
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class VideoFrame(NamedTuple):
     time_ms: int
 
 
-class NotAVideo(ValueError):
+class NotAVideo(FileError):
     """The contents of a file are those of no container that FFmpeg opens."""
 
 
@@ -73,17 +73,18 @@ def video_frames(
     """The hashed frames of a video, one every so many seconds, as it is decoded: in memory that
     does not grow with its length. 0 hashes every frame.
 
-    NotAVideo if it is none. ValueError says where the video is damaged, after the frames before
-    that; frames of more than `max_pixels` are not decoded. OSError says why the file cannot be
-    read. ImportError names the extra to install.
+    NotAVideo if it is none. FileError, a ValueError, says where the video is damaged, after the
+    frames before that; frames of more than `max_pixels` are not decoded. OSError says why the file
+    cannot be read. ImportError names the extra to install.
     """
     if not seconds_per_hash >= 0:
         raise ValueError(f"seconds_per_hash must be 0 or more, not {seconds_per_hash}")
-    for number, rate, frame in _chosen(video, seconds_per_hash, max_pixels):
-        code, quality = hash_pixels(frame)
-        # In single precision, as vpdq has it.
-        time_s = float(np.float32(number) / np.float32(rate))
-        yield VideoFrame(code, quality, round(time_s * 1000))
+    with sound(video):
+        for number, rate, frame in _chosen(video, seconds_per_hash, max_pixels):
+            code, quality = hash_pixels(frame)
+            # In single precision, as vpdq has it.
+            time_s = float(np.float32(number) / np.float32(rate))
+            yield VideoFrame(code, quality, round(time_s * 1000))
 
 
 def frame_pixels(
@@ -98,7 +99,7 @@ def frame_pixels(
             break
         last = frame
     if last is None:
-        raise ValueError("has no frames")
+        raise FileError("has no frames")
     return last
 
 
@@ -115,15 +116,15 @@ def _chosen(
         context = stream.codec_context
         width, height = context.width, context.height
         if width * height > max_pixels:
-            raise ValueError(
+            raise FileError(
                 f"is too large: frames of {width:,} x {height:,} are more than {max_pixels:,} "
                 "pixels"
             )
         if min(width, height) < _MIN_SIDE:
-            raise ValueError(f"is too small: {width} x {height}, where PDQ needs 5 pixels a side")
+            raise FileError(f"is too small: {width} x {height}, where PDQ needs 5 pixels a side")
         rate = float(stream.average_rate or stream.base_rate or 0)
         if not rate:
-            raise ValueError("does not say how many frames a second it has")
+            raise FileError("does not say how many frames a second it has")
         every = max(1, int(seconds_per_hash * rate))
         pixels = _Pixels(width, height)
         number = -1
@@ -131,7 +132,7 @@ def _chosen(
             if number % every == 0:
                 yield number, rate, pixels(frame)
         if number < 0:
-            raise ValueError("has no frames")
+            raise FileError("has no frames")
 
 
 def _opened(file: BinaryIO) -> InputContainer:
@@ -166,7 +167,7 @@ def _stream(container: InputContainer) -> VideoStream:
         raise NoVideoInIt("has no video in it")
     stream = container.streams.video[0]
     if stream.codec_context is None:
-        raise ValueError("has video that FFmpeg has no decoder for")
+        raise FileError("has video that FFmpeg has no decoder for")
     # Frames come in the same order and number, whatever the threads; the cores have other work.
     stream.codec_context.thread_count = 1
     return stream
@@ -185,7 +186,7 @@ def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[Decoded
                 number += 1
                 yield frame
     except av.error.FFmpegError as error:
-        raise ValueError(f"is damaged after {number:,} frames: {_reason(error)}") from None
+        raise FileError(f"is damaged after {number:,} frames: {_reason(error)}") from None
 
 
 class _Pixels:
