@@ -121,6 +121,19 @@ def test_ways_to_begin() -> None:
             ours.PDQIndex(threshold=threshold)
 
 
+def test_a_subclass_of_another_threshold() -> None:
+    class Wide(ours.PDQIndex[int]):
+        @classmethod
+        def get_match_threshold(cls) -> int:
+            return 52
+
+    index = Wide.build([(HASH, 1)])
+    assert len(index.query(flipped(HASH, range(52)))) == 1
+    assert len(index.query(flipped(HASH, range(53)))) == 0
+    assert type(stored(index)) is Wide
+    assert stored(index).threshold == 52
+
+
 def test_many_rows_come_in_blocks() -> None:
     index = ours.PDQIndex.build((f"{number << 40:064x}", number) for number in range(140_000))
     assert len(index) == 140_000

@@ -140,7 +140,7 @@ def _restored(found: dict[str, Any]) -> Any:
         return found
     marked = found[_MARK]
     if len(found) != 1 or type(marked) is not list or len(marked) != 2:
-        raise ValueError("one is marked in a way that is not known")
+        raise ValueError("one has a mark that means nothing")
     kind, contents = marked
     restore = _RESTORED.get(kind) if type(kind) is str else None
     if restore is None:
