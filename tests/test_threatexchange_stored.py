@@ -181,15 +181,15 @@ _Inner.__qualname__ = "Elsewhere"
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        (object(), "it has a object: give an id"),
-        (Loose(), "it has a Loose: give an id"),
+        (object(), "it has an instance of object: give an id"),
+        (Loose(), "it has an instance of Loose: give an id"),
         (Unknown(1), "Unknown, which is not allowed: call hashmatch.threatexchange.allow"),
         (loaded, "it has 'extra', which is no field"),
         (cyclic, "nested too deeply"),
         (nested(100_000), "nested too deeply"),
         (_Inner(), "Elsewhere is no class at the top of a module"),
-        ({"key": (1, {Loose})}, "it has a type"),
-        (print, "it has a builtin_function_or_method"),
+        ({"key": (1, {Loose})}, "it has an instance of type"),
+        (print, "it has an instance of builtin_function_or_method"),
     ],
 )
 def test_entries_that_cannot_be_stored(entry: Any, reason: str) -> None:
