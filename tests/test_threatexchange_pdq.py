@@ -179,6 +179,35 @@ def test_an_iterator_that_fails_adds_nothing() -> None:
     assert index.query(HASH) == []
 
 
+class Interrupted:
+    """An engine in which an addition is broken off, before it is made or after."""
+
+    def __init__(self, engine: Any, made: bool) -> None:
+        self.engine, self.made = engine, made
+
+    def __len__(self) -> int:
+        return len(self.engine)
+
+    def add(self, *arguments: Any) -> None:
+        if self.made:
+            self.engine.add(*arguments)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_an_interrupted_addition_is_there_or_not(made: bool) -> None:
+    index = ours.PDQIndex.build([(HASH, 0)])
+    assert index._held
+    engine, entries = index._held
+    index._held = Interrupted(engine, made), entries  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        index.add_all([(HASH, 1), (HASH, 2)])
+    index._held = engine, entries
+    assert len(index) == (3 if made else 1)
+    index.add(HASH, 9)
+    assert [match.metadata for match in index.query(HASH)] == [*range(3 if made else 1), 9]
+
+
 def test_dispose() -> None:
     index = ours.PDQIndex.build([(HASH, 1)])
     index.dispose()

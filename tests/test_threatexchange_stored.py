@@ -391,13 +391,15 @@ def test_mutated_indices() -> None:
     for case in range(CASES):
         chance = random.Random(case)
         sample = chance.choice(whole)
-        contents = (resealed if case % 2 else mutated)(sample, chance)
+        sealed = case % 2 == 1
+        contents = (resealed if sealed else mutated)(sample, chance)
         kind = ours.VPDQIndex if sample is whole[2] else ours.PDQIndex
         try:
             index: Any = kind.deserialize(io.BytesIO(contents))
         except ValueError:
             refused += 1
             continue
+        assert sealed or contents.startswith(sample), "a change was overlooked"
         query = HASH if kind is ours.PDQIndex else video([(HASH, 100)])
         if kind is ours.VPDQIndex:  # Numbers that say that nothing matches are sound.
             index.quality_threshold = index.query_match_threshold_pct = 50
