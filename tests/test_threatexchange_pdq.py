@@ -121,6 +121,19 @@ def test_ways_to_begin() -> None:
             ours.PDQIndex(threshold=threshold)
 
 
+def test_a_subclass_of_another_threshold() -> None:
+    class Wide(ours.PDQIndex[int]):
+        @classmethod
+        def get_match_threshold(cls) -> int:
+            return 52
+
+    index = Wide.build([(HASH, 1)])
+    assert len(index.query(flipped(HASH, range(52)))) == 1
+    assert len(index.query(flipped(HASH, range(53)))) == 0
+    assert type(stored(index)) is Wide
+    assert stored(index).threshold == 52
+
+
 def test_many_rows_come_in_blocks() -> None:
     index = ours.PDQIndex.build((f"{number << 40:064x}", number) for number in range(140_000))
     assert len(index) == 140_000
@@ -166,6 +179,35 @@ def test_an_iterator_that_fails_adds_nothing() -> None:
     assert index.query(HASH) == []
 
 
+class Interrupted:
+    """An engine in which an addition is broken off, before it is made or after."""
+
+    def __init__(self, engine: Any, made: bool) -> None:
+        self.engine, self.made = engine, made
+
+    def __len__(self) -> int:
+        return len(self.engine)
+
+    def add(self, *arguments: Any) -> None:
+        if self.made:
+            self.engine.add(*arguments)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_an_interrupted_addition_is_there_or_not(made: bool) -> None:
+    index = ours.PDQIndex.build([(HASH, 0)])
+    assert index._held
+    engine, entries = index._held
+    index._held = Interrupted(engine, made), entries  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        index.add_all([(HASH, 1), (HASH, 2)])
+    index._held = engine, entries
+    assert len(index) == (3 if made else 1)
+    index.add(HASH, 9)
+    assert [match.metadata for match in index.query(HASH)] == [*range(3 if made else 1), 9]
+
+
 def test_dispose() -> None:
     index = ours.PDQIndex.build([(HASH, 1)])
     index.dispose()
@@ -203,14 +245,17 @@ def test_queries_while_others_add() -> None:
 
     with ThreadPoolExecutor(2) as threads:
         asking = [threads.submit(ask) for _ in range(2)]
-        for number in range(0, 200, 10):
-            index.add_all(zip(codes[number : number + 9], range(number, number + 9), strict=True))
-            index.add(codes[number + 9], number + 9)
-            returned = number + 10
-            time.sleep(0.005)
-        done.set()
+        try:
+            for number in range(0, 200, 10):
+                part = slice(number, number + 9)
+                index.add_all(zip(codes[part], range(200)[part], strict=True))
+                index.add(codes[number + 9], number + 9)
+                returned = number + 10
+                time.sleep(0.005)
+        finally:
+            done.set()
         for thread in asking:
             seen = thread.result()
+            assert seen
             assert seen == sorted(seen)
-            assert len(set(seen)) > 2
     assert len(index.query(HASH)) == 200

@@ -181,15 +181,15 @@ _Inner.__qualname__ = "Elsewhere"
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        (object(), "it has a object: give an id"),
-        (Loose(), "it has a Loose: give an id"),
+        (object(), "it has an instance of object: give an id"),
+        (Loose(), "it has an instance of Loose: give an id"),
         (Unknown(1), "Unknown, which is not allowed: call hashmatch.threatexchange.allow"),
         (loaded, "it has 'extra', which is no field"),
         (cyclic, "nested too deeply"),
         (nested(100_000), "nested too deeply"),
         (_Inner(), "Elsewhere is no class at the top of a module"),
-        ({"key": (1, {Loose})}, "it has a type"),
-        (print, "it has a builtin_function_or_method"),
+        ({"key": (1, {Loose})}, "it has an instance of type"),
+        (print, "it has an instance of builtin_function_or_method"),
     ],
 )
 def test_entries_that_cannot_be_stored(entry: Any, reason: str) -> None:
@@ -391,13 +391,15 @@ def test_mutated_indices() -> None:
     for case in range(CASES):
         chance = random.Random(case)
         sample = chance.choice(whole)
-        contents = (resealed if case % 2 else mutated)(sample, chance)
+        sealed = case % 2 == 1
+        contents = (resealed if sealed else mutated)(sample, chance)
         kind = ours.VPDQIndex if sample is whole[2] else ours.PDQIndex
         try:
             index: Any = kind.deserialize(io.BytesIO(contents))
         except ValueError:
             refused += 1
             continue
+        assert sealed or contents.startswith(sample), "a change was overlooked"
         query = HASH if kind is ours.PDQIndex else video([(HASH, 100)])
         if kind is ours.VPDQIndex:  # Numbers that say that nothing matches are sound.
             index.quality_threshold = index.query_match_threshold_pct = 50

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hashmatch.threatexchange.videos import Videos
 from threatexchange_originals import (
     CENTRES,
     VPDQIndex,
@@ -212,15 +213,32 @@ def test_queries_while_others_add() -> None:
 
     with ThreadPoolExecutor(2) as threads:
         asking = [threads.submit(ask) for _ in range(2)]
-        for number in range(100):
-            index.add(video([*scene(0, 3, number % 60), *scene(1, 1, number % 60)]), number)
-            returned = number + 1
-            time.sleep(0.001)
-        done.set()
+        try:
+            for number in range(100):
+                index.add(video([*scene(0, 3, number % 60), *scene(1, 1, number % 60)]), number)
+                returned = number + 1
+                time.sleep(0.001)
+        finally:
+            done.set()
         for thread in asking:
             seen = thread.result()
+            assert seen
             assert seen == sorted(seen)
-            assert len(set(seen)) > 2
+
+
+def test_after_an_interrupted_addition_it_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index = ours.VPDQIndex.build([(video(scene(0, 3)), 0)])
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Videos, "_add_others", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        index.add(video(scene(0, 3)), 1)
+    with pytest.raises(ValueError, match="adding to it was broken off"):
+        index.query(video(scene(0, 3)))
 
 
 def test_comparing_two_videos() -> None:

@@ -21,15 +21,15 @@ from hashmatch.extras import need
 
 need("threatexchange", "exchange")
 
-from threatexchange.extensions.manifest import ThreatExchangeExtensionManifest  # noqa: E402
-from threatexchange.signal_type.pdq import signal as library  # noqa: E402
+from threatexchange.extensions.manifest import ThreatExchangeExtensionManifest
+from threatexchange.signal_type.pdq import signal as library
 
-from hashmatch.threatexchange import blob  # noqa: E402
-from hashmatch.threatexchange.entries import allow  # noqa: E402
-from hashmatch.threatexchange.pdq_index import PDQIndex  # noqa: E402
-from hashmatch.threatexchange.signals import PdqSignal, VPDQSignal  # noqa: E402
-from hashmatch.threatexchange.vpdq_classes import VPDQSimilarityInfo  # noqa: E402
-from hashmatch.threatexchange.vpdq_index import VPDQIndex  # noqa: E402
+from hashmatch.threatexchange import blob
+from hashmatch.threatexchange.entries import allow
+from hashmatch.threatexchange.pdq_index import PDQIndex
+from hashmatch.threatexchange.signals import PdqSignal, VPDQSignal
+from hashmatch.threatexchange.vpdq_classes import VPDQSimilarityInfo
+from hashmatch.threatexchange.vpdq_index import VPDQIndex
 
 if TYPE_CHECKING:
     TX_MANIFEST: ThreatExchangeExtensionManifest

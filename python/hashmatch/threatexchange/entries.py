@@ -65,7 +65,7 @@ def decoded(contents: bytes, count: int) -> list[Any]:
     try:
         for line in contents.splitlines():
             entries += _listed(json.loads(line, object_hook=_restored))
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"entries from {len(entries):,} on: {error}") from None
     if len(entries) != count:
         raise ValueError(f"{len(entries):,} entries are stored for {count:,} signals")
@@ -101,7 +101,8 @@ def _plain(value: Any) -> Any:
     if is_dataclass(kind):
         return _marked("object", [_name_of(kind), _field_values(value)])
     raise TypeError(
-        f"it has a {kind.__qualname__}: give an id, values that JSON holds, or a dataclass"
+        f"it has an instance of {kind.__qualname__}: "
+        "give an id, values that JSON holds, or a dataclass"
     )
 
 
@@ -140,7 +141,7 @@ def _restored(found: dict[str, Any]) -> Any:
         return found
     marked = found[_MARK]
     if len(found) != 1 or type(marked) is not list or len(marked) != 2:
-        raise ValueError("one is marked in a way that is not known")
+        raise ValueError("one has a mark that means nothing")
     kind, contents = marked
     restore = _RESTORED.get(kind) if type(kind) is str else None
     if restore is None:
@@ -163,7 +164,7 @@ def _restored_object(contents: Any) -> Any:
         raise ValueError(f"{name} is no dataclass")
     names = {field.name for field in fields(kind)}
     if type(values) is not dict or values.keys() != names:
-        raise ValueError(f"a {name} has not the fields that it has in this process")
+        raise ValueError(f"an instance of {name} has not the fields that it has in this process")
     # Neither __init__ nor __post_init__ is called.
     made = object.__new__(kind)
     for field, value in values.items():
@@ -194,7 +195,9 @@ def _class_of(name: Any) -> type:
         raise ValueError("the name of a class is not text")
     module, _, path = name.partition(":")
     if module not in sys.modules:
-        raise ValueError(f"it has a {name}, which is not loaded: import {module} first")
+        raise ValueError(
+            f"it has an instance of {name}, which is not loaded: import {module} first"
+        )
     scope: Any = sys.modules[module]
     for part in path.split("."):
         # A look into the namespace itself: getattr might run something.
@@ -203,7 +206,7 @@ def _class_of(name: Any) -> type:
         raise ValueError(f"{name} is no class at the top of a module or of another class")
     if not (issubclass(scope, (Enum, *_BASES)) or module.startswith(_LIBRARY) or scope in _allowed):
         raise ValueError(
-            f"it has a {name}, which is not allowed: "
+            f"it has an instance of {name}, which is not allowed: "
             "call hashmatch.threatexchange.allow with that dataclass first"
         )
     return scope

@@ -54,9 +54,9 @@ class PDQIndex(SignalTypeIndex[Entry], Generic[Entry]):
         index: Iterable[tuple[str, Entry]] | None = None,
         entries: Iterable[tuple[str, Entry]] = (),
         *,
-        threshold: int = THRESHOLD,
+        threshold: int | None = None,
     ) -> None:
-        """An index of `entries`.
+        """An index of `entries`, that matches within `threshold` or `get_match_threshold()`.
 
         `index` is where PDQIndex2 takes an index of faiss, of which there is none here, and where
         PDQIndex takes its entries. TypeError if it is neither None nor entries.
@@ -68,8 +68,15 @@ class PDQIndex(SignalTypeIndex[Entry], Generic[Entry]):
                     f"index must be None, not {type(index).__name__}: hashmatch has its own engine"
                 )
             entries = index
+        if threshold is None:
+            threshold = self.get_match_threshold()
         self._begin(threshold, new_engine(), [])
         self.add_all(entries)
+
+    @classmethod
+    def get_match_threshold(cls) -> int:
+        """The threshold of an index for which none is given: 31, unless a subclass says other."""
+        return THRESHOLD
 
     def _begin(self, threshold: int, engine: _core.Index, entries: list[Entry]) -> None:
         self.threshold = threshold

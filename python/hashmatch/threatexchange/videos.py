@@ -119,7 +119,7 @@ class Videos:
         of_query = np.bincount(self._first(ids[alone], count), minlength=count)
         for number in np.unique(query[~alone]).tolist():
             videos = self._videos(ids[offsets[number] : offsets[number + 1]], count)
-            of_query[_distinct(videos, count)] += 1
+            of_query[videos] += 1  # Once, however often a video is among them.
         return of_query, of_videos, self.sizes(count)
 
     def _first(self, ids: Numbers, count: int) -> NDArray[np.uint32]:
@@ -150,12 +150,3 @@ class Videos:
         """The videos that a code is in."""
         videos: list[int] = self._videos(np.array([id]), self.count).tolist()
         return videos
-
-
-def _distinct(videos: NDArray[np.uint32], count: int) -> NDArray[np.integer]:
-    # Sorting is quickest for a few; many are marked.
-    if 16 * len(videos) < count:
-        return np.unique(videos)
-    marked = np.zeros(count, np.bool_)
-    marked[videos] = True
-    return np.flatnonzero(marked)
