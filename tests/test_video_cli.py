@@ -131,37 +131,47 @@ def test_known_videos_in_a_file(run: Run, uploads: Path, tmp_path: Path) -> None
     rows: list[object] = [
         {"ref": "film", "vpdq": json.loads(vpdq(FILM))},
         {"ref": "other", "vpdq": vpdq(OTHER)},
-        json.loads(vpdq(FILM)),
+        {"ref": "again", "vpdq": json.loads(vpdq(FILM))},
     ]
     known.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     code, out, err = run(*match(known, uploads, "--format", "csv"))
     found = [(row["upload"], row["ref"], row["set"]) for row in parsed(out)]
     assert found == [
         ("clip", "film", "known.jsonl"),
-        ("clip", "known:3", "known.jsonl"),
+        ("clip", "again", "known.jsonl"),
         ("other", "other", "known.jsonl"),
     ]
     assert code == 0
     assert err.startswith("2 of 2 uploads matched 3 of 3 items, ")
-    known.write_text(known.read_text() * 2)
-    assert "has two videos of the name 'film'" in run(*match(known, uploads))[2]
+
+
+def test_uploads_in_other_formats(run: Run, bank: Path, tmp_path: Path) -> None:
+    """Any list that says which hashes are of one video."""
+    listed = tmp_path / "uploads.csv"
+    rows = [f"clip,{code.tobytes().hex()}" for code in CLIP]
+    listed.write_text("\n".join(["ref,hash", *rows, f"other,{OTHER[0].tobytes().hex()}"]))
+    code, out, err = run(*match(bank, listed, "--format", "csv"))
+    found = [(row["upload"], row["ref"], row["query_percent"]) for row in parsed(out)]
+    assert (code, found) == (0, [("clip", "film", "90.0"), ("clip", "picture", "5.0")])
+    assert err.startswith("1 of 2 uploads matched ")
+    listed.write_text("\n".join(code.tobytes().hex() for code in CLIP))
+    assert "does not say which hashes are frames of one video" in run(*match(bank, listed))[2]
 
 
 def test_bad_uploads(run: Run, bank: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
-    bad.write_text(f'{vpdq(CLIP)}\n\n["ab,1,2"]\n{{"ref": 5, "vpdq": []}}\n7\n[[[\n')
+    clip = f'{{"ref": "clip", "vpdq": {vpdq(CLIP)}}}'
+    bad.write_text(f'{clip}\n\n{{"ref": "a", "vpdq": ["ab,1,2"]}}\n{{"ref": 5, "vpdq": []}}\n7\n')
     code, out, err = run(*match(bank, bad))
     assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith(f'hashmatch: {bad}:3: no vPDQ video: frame 0: must be "<64 hex')
+    assert err.startswith(f"hashmatch: {bad}:3:vpdq[0]: ")
     code, out, err = run(*match(bank, bad, "--on-error", "skip"))
-    assert (code, [row["upload"] for row in parsed(out)]) == (0, ["bad:1", "bad:1"])
-    assert "skipped 4 bad rows:" in err
-    assert f'{bad}:4: no vPDQ video: "ref" must be a text' in err
-    assert f"{bad}:6: no vPDQ video: Expecting value" in err
-    bad.write_bytes(b"\xff\xfe")
-    assert "is not UTF-8 text" in run(*match(bank, bad))[2]
-    bad.write_text("[" * 100_000)
-    assert run(*match(bank, bad))[0] == 2
+    assert (code, [row["upload"] for row in parsed(out)]) == (0, ["clip", "clip"])
+    assert "skipped 3 bad rows:" in err
+    assert f"{bad}:4: ref is 5" in err
+    for content in (b"\xff\xfe", b"[" * 100_000):
+        bad.write_bytes(content)
+        assert run(*match(bank, bad))[0] == 2
     bad.write_text("")
     assert run(*match(bank, bad))[0] == 1
 

@@ -8,21 +8,23 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
 
 import hashmatch
 from hashmatch.console import closed_pipe_is_quiet, count, duration, tell, tell_faults
-from hashmatch.formats import ListError
+from hashmatch.formats.model import Block, ListError, Options
+from hashmatch.formats.reading import HashList
 from hashmatch.known import Search
 from hashmatch.listed import Cell, Texts
 from hashmatch.progress import progress_bar
 from hashmatch.report import Format, Row, open_report
-from hashmatch.vpdq_files import NamedVideo, VideoFiles
+from hashmatch.vpdq import Frames
 
 if TYPE_CHECKING:
     from hashmatch.database import Database, VideoMatches
@@ -31,6 +33,50 @@ if TYPE_CHECKING:
 VPDQ = "vpdq"
 #: Uploads matched at a time.
 _UPLOADS_AT_ONCE = 16
+
+
+class _Upload(NamedTuple):
+    name: str
+    frames: Frames
+
+
+@dataclass(slots=True)
+class _Videos:
+    """Uploads that are yet to be read, from a list or the lists in a folder: iteration reads them,
+    once.
+    """
+
+    path: str
+    skip_faults: bool
+    #: "file:line: reason" of each frame left out.
+    faults: list[str] = field(default_factory=list, init=False)
+
+    def __iter__(self) -> Iterator[_Upload]:
+        paths = [self.path]
+        if self.path != "-" and os.path.isdir(self.path):
+            with os.scandir(self.path) as entries:
+                paths = sorted(entry.path for entry in entries if entry.is_file())
+        for path in paths:
+            hash_list = HashList(path, None, Options("pdq"), self.skip_faults, for_database=True)
+            hash_list.faults = self.faults
+            for part in hash_list:
+                if isinstance(part, Block):
+                    yield from _uploads(part, hash_list.name)
+
+
+def _uploads(block: Block, name: str) -> Iterator[_Upload]:
+    if block.refs is None:
+        raise ListError(
+            f"{name}: does not say which hashes are frames of one video: give vPDQ, or a list with "
+            "refs; `hashmatch formats` lists the formats"
+        )
+    quality, time_ms = block.quality, block.time_ms
+    begin = 0
+    for ref, group in groupby(block.refs):
+        rows = slice(begin, begin := begin + sum(1 for _ in group))
+        yield _Upload(
+            ref, Frames(block.codes[rows], quality and quality[rows], time_ms and time_ms[rows])
+        )
 
 
 class StepsName(StrEnum):
@@ -160,7 +206,7 @@ def match_videos(
     looked_up = matched = 0
     search_s = 0.0
     items = np.empty(0, np.uint64)
-    videos = VideoFiles(uploads, skip_faults)
+    videos = _Videos(uploads, skip_faults)
     with _opened(known, asked, skip_faults) as (database, faults):
         with (
             closed_pipe_is_quiet(),
@@ -189,7 +235,7 @@ def match_videos(
     return matched > 0
 
 
-def _rows(matches: VideoMatches, uploads: Sequence[NamedVideo]) -> list[Row]:
+def _rows(matches: VideoMatches, uploads: Sequence[_Upload]) -> list[Row]:
     """One row a match, with the columns of `VideoColumns.names`."""
     if not len(matches):
         return []
@@ -225,21 +271,15 @@ def _opened(path: str, asked: Search, skip_faults: bool) -> Iterator[tuple[Datab
         return
     if asked.sets or asked.verdicts:
         raise ValueError(f"{path} is no database: leave --set and --verdict out")
-    videos = VideoFiles(path, skip_faults)
+    from hashmatch.database import BatchList
+
+    batches = BatchList(path, "pdq", skip_faults=skip_faults)
     name = os.path.basename(path)
     with (
         tempfile.TemporaryDirectory(prefix="hashmatch-") as folder,
         hashmatch.open(folder, "c") as database,
     ):
         database.create(name)
-        seen = set()
-        with progress_bar("reading"), database.change(name) as change:
-            for video, frames in videos:
-                if video in seen:
-                    raise ListError(f"{path}: has two videos of the name {video!r}")
-                seen.add(video)
-                change.add(
-                    "pdq", frames.codes, refs=[video] * len(np.asarray(frames.codes)),
-                    kind="video", quality=frames.quality, time_ms=frames.time_ms,
-                )  # fmt: skip
-        yield database, videos.faults
+        with progress_bar("reading") as batches.on_read:
+            database.load(name, batches)
+        yield database, batches.faults

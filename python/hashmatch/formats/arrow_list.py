@@ -240,13 +240,13 @@ class ArrowFormat:
 
 PARQUET = ArrowFormat(
     "parquet",
-    "Parquet: columns hash, ref, labels and others; needs hashmatch[arrow]",
+    "Parquet: columns hash, ref, labels and others",
     (PARQUET_MAGIC,),
     parquet_batches,
 )
 IPC = ArrowFormat(
     "arrow",
-    "Arrow IPC, file or stream: columns as in Parquet; needs hashmatch[arrow]",
+    "Arrow IPC, file or stream: columns as in Parquet",
     (FILE_MAGIC, STREAM_MAGIC),
     ipc_batches,
 )

@@ -6,12 +6,21 @@ from collections.abc import Mapping
 
 from hashmatch.codes import hex_fault
 from hashmatch.formats import (
+    arrow_list,
     csv_list,
     hex_lines,
+    jsonl,
+    ncmec_xml,
     npy,
+    project_vic_json,
+    stopncii_json,
+    tat_json,
     threatexchange_cache,
+    threatexchange_json,
     threatexchange_local,
     typed_csv,
+    vpdq,
+    vpdq_text,
 )
 from hashmatch.formats.lines import first_line, plain_text
 from hashmatch.formats.model import Format, Options, Writer
@@ -20,13 +29,23 @@ from hashmatch.hash_types import hash_type
 #: Each recognises its own files among those that none before it does.
 FORMATS: tuple[Format, ...] = (
     npy,
+    arrow_list.PARQUET,
+    arrow_list.IPC,
+    ncmec_xml.FORMAT,
+    stopncii_json.FORMAT,
+    tat_json.FORMAT,
+    threatexchange_json.FORMAT,
+    project_vic_json.FORMAT,
+    vpdq.FORMAT,
+    vpdq_text.FORMAT,
+    jsonl.FORMAT,
     typed_csv,
     threatexchange_cache,
     threatexchange_local,
     csv_list,
     hex_lines,
 )
-WRITERS: tuple[Writer, ...] = (csv_list,)
+WRITERS: tuple[Writer, ...] = (csv_list, jsonl.FORMAT, vpdq.FORMAT)
 
 #: The extra that a format needs, for those that need one.
 EXTRAS: Mapping[str, str] = {"parquet": "arrow", "arrow": "arrow"}
