@@ -94,13 +94,17 @@ def test_bad_records_of_interpol(row: str, reason: str) -> None:
 
 
 def test_hash_types_as_columns() -> None:
-    """Whatever the delimiter and the case; the first hash is the ref where there is no other."""
+    """Whatever the delimiter and the case; the hashes are the ref where there is no other."""
     content = f"pdq,Sha-1,MD5\n{HEX[0]},,{MD5[0]}\n,{SHA1[1].upper()},\n"
     assert [row[:4] for row in rows(content)] == [
-        ["pdq", 0, HEX[0], HEX[0]],
+        ["pdq", 0, HEX[0], f"{HEX[0]}-{MD5[0]}"],
         ["sha1", 1, SHA1[1], SHA1[1]],
-        ["md5", 0, MD5[0], HEX[0]],
+        ["md5", 0, MD5[0], f"{HEX[0]}-{MD5[0]}"],
     ]
+    twice = (content + content.split("\n", 1)[1]).encode()
+    assert [len(plain(parts_of(twice, for_database=once)[0])) for once in (True, False)] == [3, 6]
+    with pytest.raises(ListError, match=r"list:1: two columns are of one hash type, of 'MD5', 'm"):
+        parts_of(f"MD5;md-5\n{MD5[0]};\n".encode())
     with pytest.raises(ListError, match=r"list:1: no column of 'a', 'b' is named after a hash"):
         parts_of(b"a;b\n1;2\n", format_named("typed-csv"), Options(delimiter=";"))
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +19,7 @@ import hashmatch
 from command import Run, parsed
 from hashmatch.codes import encode_hex
 from hashmatch.database import Batch, BatchList, Database, Item, Opinion, Removal, export_parts
-from hashmatch.formats import Block, ListError, Part, csv_list, exported
+from hashmatch.formats import Block, ListError, Part, Source, csv_list, exported, hex_lines
 from hashmatch.formats import Removal as Withdrawal
 from listing import parts_of, plain
 from oracle import random_codes
@@ -409,15 +410,18 @@ def test_what_a_list_withdraws_is_not_matched(run: Run, tmp_path: Path) -> None:
     assert [row["match_id"] for row in parsed(out)] == ["0", "1", "2"]
 
 
-def test_several_hashes_of_a_row(run: Run, tmp_path: Path) -> None:
-    """Then the ids are the hashes' numbers."""
-    path = tmp_path / "list"
-    path.write_text(f"a;MD5;md-5\n1;{MD5[0]};{MD5[1]}\n2;{MD5[2]};{MD5[3]}\n")
-    code, out, _ = run("match", path, path, "--type", "md5")
+def test_several_hashes_of_a_row(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as frames of a video: then the ids are the hashes' numbers."""
+
+    def frames(source: Source) -> Iterator[Block]:
+        yield replace(_block(CODES[:3], ["v", "v", "w"]), rows=np.array([0, 0, 1]))
+
+    monkeypatch.setattr(hex_lines, "read", frames)
+    (tmp_path / "list").write_text("\n")
+    code, out, _ = run("match", tmp_path / "list", tmp_path / "list")
     assert code == 0
-    assert [(row["match_id"], row["match_hash"]) for row in parsed(out)] == [
-        ("0", MD5[0]),
-        ("1", MD5[2]),
-        ("2", MD5[1]),
-        ("3", MD5[3]),
+    assert [(row["upload_row"], row["match_id"], row["ref"]) for row in parsed(out)] == [
+        ("0", "0", "v"),
+        ("0", "1", "v"),
+        ("1", "2", "w"),
     ]

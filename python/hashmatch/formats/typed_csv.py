@@ -3,7 +3,7 @@
 A column whose name is a hash type's, in either case, holds hashes of it; a file with at least two
 of them is taken for one of these. A record is one item with up to one hash of each; an empty cell
 is none. Hashes of types that are not matched, such as PhotoDNA's, stay beside it as they are.
-Without a column for it an item's ref is its first hash.
+Without a column for it an item's ref is its hashes, with "-" between them.
 """
 
 from __future__ import annotations
@@ -68,6 +68,9 @@ def read(source: Source) -> Iterator[Part]:
         raise ListError(f"{source.name}:{line}: {fault}")
     require_distinct(source, header, line)
     types = _types(header)
+    if len(set(types.values())) < len(types):
+        names = quoted([header[place] for place in types])
+        raise ListError(f"{source.name}:{line}: two columns are of one hash type, of {names}")
     if not types:
         raise ListError(
             f"{source.name}:{line}: no column of {quoted(header)} is named after a hash type: "
@@ -114,17 +117,27 @@ class _Table:
             return f"has neither {names}" if len(self.types) > 1 else f"has no {names}"
         return None
 
-    def first_hash(self, record: Sequence[str]) -> str:
-        return next(record[place].lower() for place in self.types if record[place])
+    def ref_of(self, record: Sequence[str]) -> str:
+        """The ref of a record; without a column for it, all its hashes, so that no two items that
+        differ are taken for one.
+        """
+        if self.ref is not None:
+            return record[self.ref]
+        return "-".join(record[place].lower() for place in self.types if record[place])
 
 
 def _blocks(table: _Table, records: Records) -> Iterator[Block]:
     first = 0
+    # What is there twice is one item, with its hashes once.
+    once = table.source.for_database and table.ref is None
     while some := records.some(_BLOCK_RECORDS):
         kept: list[tuple[int, list[str]]] = []
+        seen: set[str] = set()
         for row, record in enumerate(some, first):
-            if _is_sound(table, record):
+            if _is_sound(table, record) and not (once and table.ref_of(record[1]) in seen):
                 kept.append((row, record[1]))
+                if once:
+                    seen.add(table.ref_of(record[1]))
         for place in table.types:
             yield _block(table, place, [each for each in kept if each[1][place]])
         first += len(some)
@@ -144,12 +157,12 @@ def _is_sound(table: _Table, record: Record) -> bool:
 def _block(table: _Table, hash: int, numbered: Sequence[tuple[int, list[str]]]) -> Block:
     """The hashes in one of the columns."""
     records = [record for _, record in numbered]
-    type, ref, labels = table.types[hash], table.ref, table.labels
+    type, labels = table.types[hash], table.labels
     return Block(
         type.name,
         _core.decode_hex([record[hash] for record in records], type.width),
         np.array([row for row, _ in numbered], np.int64),
-        [table.first_hash(record) if ref is None else record[ref] for record in records],
+        [table.ref_of(record) for record in records],
         None if labels is None else Labels([record[labels] for record in records]),
         kind=table.source.options.kind or "image",
         columns={
