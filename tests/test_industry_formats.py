@@ -9,7 +9,7 @@ import pytest
 
 from format_samples import BY_NAME, FORMATS, SAMPLES, digest, read, state, vpdq_frames
 from hashmatch.formats import registry
-from hashmatch.formats.model import Block, ListError, Part, Removal
+from hashmatch.formats.model import Block, ListError, Options, Part, Removal
 
 _NS = "https://hashsharing.ncmec.org/hashsharing/v2"
 
@@ -414,6 +414,9 @@ def test_project_vic_cases_and_faults() -> None:
     ]
     item = state(parts)["items"][None, "1"]
     assert (item["kind"], list(item["signals"])) == ("file", ["md5"])
+    only = {"MediaID": 1, "SHA256": digest("sha256", 1)}
+    options = Options(kind="video")
+    assert _items("project-vic-json", [only], options=options)[None, "1"]["kind"] == "video"
 
 
 # vPDQ.

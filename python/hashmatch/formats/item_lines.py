@@ -37,8 +37,11 @@ class Lines:
         self._item: tuple[str | None, str] | None = None
         self._kind: Kind = "image"
         self._labels: Sequence[str] | None = None
+        #: Those of all its lines, where it has several.
+        self._all_labels: dict[str, None] | None = None
         self._hashes: list[Hash] = []
-        self._opinions: list[Opinion] = []
+        #: By contributor and ref, as most lines say what those before them said.
+        self._opinions: dict[tuple[str, str], Opinion] = {}
 
     def add(
         self,
@@ -64,9 +67,11 @@ class Lines:
         if item != self._item:
             self._end_item()
             self._item, self._kind, self._labels = item, kind, labels
-            self._hashes, self._opinions = [hash], list(opinions)
+            self._all_labels, self._hashes, self._opinions = None, [hash], {}
         else:
-            self._go_on(hash, kind, labels, opinions)
+            self._go_on(hash, kind, labels)
+        for each in opinions:
+            self._opinions[each.contributor, each.ref] = each
         if self._for_database:
             self._note(item, hash)
 
@@ -82,19 +87,17 @@ class Lines:
         self._note_all()
         self._together.require()
 
-    def _go_on(
-        self, hash: Hash, kind: Kind, labels: Sequence[str] | None, opinions: Sequence[Opinion]
-    ) -> None:
+    def _go_on(self, hash: Hash, kind: Kind, labels: Sequence[str] | None) -> None:
         """Add another line to the item."""
         if kind != self._kind:
             raise FieldError("kind", f"is {kind!r}, that of the item's lines before {self._kind!r}")
         self._hashes.append(hash)
         if len(self._hashes) > _MAX_SIGNALS:
             raise ListError(f"{self._name}: has an item of more than {_MAX_SIGNALS:,} signals")
-        if labels is not None and labels != self._labels:
-            self._labels = tuple(dict.fromkeys((*(self._labels or ()), *labels)))
-        # Most lines say what those before them said.
-        self._opinions += [each for each in opinions if each not in self._opinions]
+        if labels is not None:
+            if self._all_labels is None:
+                self._all_labels = dict.fromkeys(self._labels or ())
+            self._all_labels.update(dict.fromkeys(labels))
 
     def _end_item(self) -> None:
         if self._item is None:
@@ -106,8 +109,8 @@ class Lines:
             self._hashes,
             contributor=contributor,
             kind=self._kind,
-            labels=self._labels,
-            opinions=self._opinions,
+            labels=self._labels if self._all_labels is None else tuple(self._all_labels),
+            opinions=list(self._opinions.values()),
         )
 
     def _note(self, item: tuple[str | None, str], hash: Hash) -> None:

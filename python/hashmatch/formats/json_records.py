@@ -9,6 +9,7 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, NamedTuple
 
+from hashmatch.database.model import Kind
 from hashmatch.formats.fields import FieldError
 from hashmatch.formats.gathering import Gathering
 from hashmatch.formats.json_stream import json_records
@@ -25,6 +26,11 @@ class Entry(NamedTuple):
     place: int | str
     row: int
     fields: dict[str, Any]
+
+    @property
+    def kind_not_said(self) -> Kind:
+        """What the item is where its record does not say it."""
+        return self.source.options.kind or "file"
 
     def fault(self, error: FieldError) -> None:
         """Note a field that cannot be taken."""

@@ -238,7 +238,7 @@ def _take(source: Source, gathering: Gathering, item: _Item, row: int) -> None:
         except FieldError as error:
             source.fault(item.line, str(error))
         else:
-            hashes.append(Hash(row, kind.name, code, columns=columns))
+            hashes.append(Hash(row, kind.name, code, None, None, columns))
     if not known:
         others = ", ".join(dict.fromkeys(name for name, text in item.fingerprints if text))
         raise FieldError("", f"has no hash that can be matched: it has {others or 'none'}")

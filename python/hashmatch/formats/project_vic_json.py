@@ -36,19 +36,20 @@ def _take(entry: Entry, gathering: Gathering) -> None:
     hashes = []
     given = [name for name in _TYPES if fields.get(name) not in (None, "")]
     for name in given:
-        kind = _TYPES[name]
+        type = _TYPES[name]
         try:
-            code = take_code(fields[name], name, kind)
+            code = take_code(fields[name], name, type)
         except FieldError as error:
             entry.fault(error)
         else:
-            hashes.append(Hash(entry.row, kind.name, code, columns=columns))
+            hashes.append(Hash(entry.row, type.name, code, None, None, columns))
     if not given:
         others = "PhotoDNA alone" if fields.get("PhotoDNA") else "none"
         raise FieldError("", f"has no MD5, SHA1 or SHA256 that can be matched: it has {others}")
     if hashes:
         media = columns["MimeType"].partition("/")[0].lower()
-        gathering.item(ref, hashes, kind=_KINDS.get(media, "file"), labels=_category(fields))
+        kind = _KINDS.get(media, entry.kind_not_said)
+        gathering.item(ref, hashes, kind=kind, labels=_category(fields))
 
 
 def _category(fields: Fields) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def _take(entry: Entry, gathering: Gathering) -> None:
     type, kind = _TYPES[signal_type]
     code = take_code(ref, "hashValue", HASH_TYPES[type])
     columns = {name: take_column(fields.get(name), name) for name in _COLUMNS}
-    hashes = [Hash(entry.row, type, code, columns=columns)]
+    hashes = [Hash(entry.row, type, code, None, None, columns)]
     gathering.item(ref, hashes, kind=kind, opinions=_opinions(fields, ref))
 
 

@@ -57,7 +57,7 @@ def _take(entry: Entry, gathering: Gathering) -> None:
     columns = {name: take_column(fields.get(name), name) for name in _COLUMNS}
     gathering.item(
         ref,
-        [Hash(entry.row, type_, code, columns=columns)],
+        [Hash(entry.row, type_, code, None, None, columns)],
         kind=_KINDS.get(columns["file_type"].lower().lstrip("."), "file"),
         labels=take_labels(fields.get("ideology"), "ideology") or (),
     )

@@ -68,8 +68,8 @@ def _take(entry: Entry, gathering: Gathering) -> None:
     columns = {name: take_column(fields.get(name), name) for name in _COLUMNS}
     gathering.item(
         ref,
-        [Hash(entry.row, type_, code, columns=columns)],
-        kind=kind or (by_tag[0] if by_tag else "file"),
+        [Hash(entry.row, type_, code, None, None, columns)],
+        kind=kind or (by_tag[0] if by_tag else entry.kind_not_said),
         labels=labels,
         opinions=opinions,
     )
