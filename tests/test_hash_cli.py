@@ -71,12 +71,17 @@ def test_list_of_videos(made: Path, tmp_path: Path, run: Run) -> None:
     code, out, _ = run("hash", path, "--type", "vpdq", "--workers", 1)
     assert code == 0
     record = json.loads(out)
-    assert record["name"] == str(path)
+    assert record["ref"] == str(path)
     frames = hashmatch.Frames.parse(record["vpdq"])
     expected = list(video_frames(path))
     codes = np.stack([frame.code for frame in expected])
     assert np.array_equal(np.asarray(frames.codes), codes)
     assert list(frames.time_ms or ()) == [frame.time_ms for frame in expected]
+    uploads = tmp_path / "uploads.jsonl"
+    uploads.write_text(out)
+    code, out, _ = run("match", made / "known", uploads, "--type", "vpdq", "--format", "csv")
+    assert code == 0
+    assert [match["ref"] for match in parsed(out)] == ["film"]
     listed = tmp_path / "list.csv"
     assert run("hash", path, "--type", "vpdq", "--format", "csv", "-o", listed)[0] == 0
     with hashmatch.open(tmp_path / "new", "c") as database:

@@ -89,7 +89,7 @@ def hash(
     has too little to tell it by) and name. In a database the name becomes the ref with
     `hashmatch db load --ref name`.
 
-    vPDQ hashes a frame a second of each video. JSON lines then have name and vpdq, the list of
+    vPDQ hashes a frame a second of each video. JSON lines then have ref and vpdq, the list of
     "hash,quality,seconds" that python-threatexchange calls a vPDQ string; CSV has the columns that
     `hashmatch db export` writes, and needs no options to be loaded.
 
@@ -180,12 +180,14 @@ def _list_rows(name: str, hashes: FileHashes, type: FileType) -> Iterator[Sequen
 
 
 def _list_record(name: str, hashes: FileHashes, type: FileType) -> dict[str, object]:
+    from hashmatch.scanning.report import storable_name
+
     if type is FileType.VPDQ:
         frames = [
             f"{frame.code.tobytes().hex()},{frame.quality},{frame.time_ms / 1000:.3f}"
             for frame in hashes.frames
         ]
-        return {"name": name, "vpdq": frames}
+        return {"ref": storable_name(name), "vpdq": frames}
     row = next(iter(_list_rows(name, hashes, type)))
     return dict(zip(_list_columns(type), row, strict=True))
 
