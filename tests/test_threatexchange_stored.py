@@ -314,7 +314,7 @@ def test_entries_that_are_not_read(entry: str, reason: str) -> None:
 def test_looking_for_a_class_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     module = ModuleType("lazy")
-    module.__getattr__ = asked.append  # type: ignore[method-assign, assignment]
+    module.__getattr__ = asked.append  # type: ignore[method-assign]
     monkeypatch.setitem(sys.modules, "lazy", module)
     with pytest.raises(ValueError, match="lazy:Record is no class"):
         ours.PDQIndex.deserialize(io.BytesIO(pdq_of('{"!": ["object", ["lazy:Record", {}]]}')))
