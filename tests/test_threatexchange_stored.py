@@ -7,10 +7,12 @@ import io
 import json
 import os
 import pickle
+import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -305,11 +307,25 @@ STATE = "threatexchange.exchanges.fetch_state"
     ],
 )
 def test_entries_that_are_not_read(entry: str, reason: str) -> None:
-    sections = [bytes.fromhex(HASH), f"[{entry}]\n".encode()]
-    header = {"kind": "pdq", "sections": [len(part) for part in sections], "threshold": 31}
-    contents = envelope(payload(json.dumps(header).encode(), b"".join(sections)))
     with pytest.raises(ValueError, match=f"({reason}).*: build the index again"):
-        ours.PDQIndex.deserialize(io.BytesIO(contents))
+        ours.PDQIndex.deserialize(io.BytesIO(pdq_of(entry)))
+
+
+def test_looking_for_a_class_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    module = ModuleType("lazy")
+    module.__getattr__ = asked.append  # type: ignore[method-assign]
+    monkeypatch.setitem(sys.modules, "lazy", module)
+    with pytest.raises(ValueError, match="lazy:Record is no class"):
+        ours.PDQIndex.deserialize(io.BytesIO(pdq_of('{"!": ["object", ["lazy:Record", {}]]}')))
+    assert not asked
+
+
+def pdq_of(entries: str) -> bytes:
+    """An index of one hash, sealed, with these entries."""
+    sections = [bytes.fromhex(HASH), f"[{entries}]\n".encode()]
+    header = {"kind": "pdq", "sections": [len(part) for part in sections], "threshold": 31}
+    return envelope(payload(json.dumps(header).encode(), b"".join(sections)))
 
 
 def vpdq_of(columns: list[list[Any]]) -> bytes:
