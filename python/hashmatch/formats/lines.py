@@ -1,8 +1,8 @@
 """Text files in blocks of whole lines, and the records of CSV in them.
 
-Lines without quotes are cut into fields by NumPy, a block at a time, and no field becomes a text
-before it is asked for. Whatever is out of the ordinary is left to Python's csv module, which says
-what a record is and what is wrong with one: both give the same where both give anything.
+Lines are cut into fields by NumPy, a block at a time, and no field becomes a text before it is
+asked for. Whatever is out of the ordinary is left to Python's csv module, which says what a record
+is and what is wrong with one: both give the same where both give anything.
 """
 
 from __future__ import annotations
@@ -200,10 +200,10 @@ class Fields(NamedTuple):
 
 
 def plain_fields(text: bytes, delimiter: str, fields: int) -> Fields | None:
-    """The fields of a block in which each line is a record of that many fields, none of them quoted
-    and none blank; None if it is not one, or may not be.
+    """The fields of a block in which each line is a record of that many fields and none is blank; a
+    field is in quotes or has none. None if the block is not one of these, or may not be.
     """
-    if b'"' in text or not delimiter.isascii():
+    if not delimiter.isascii():
         return None
     if not text.endswith(b"\n"):
         text += b"\n"
@@ -213,8 +213,12 @@ def plain_fields(text: bytes, delimiter: str, fields: int) -> Fields | None:
     raw = np.frombuffer(text, np.uint8)
     ends_line = raw == ord("\n")
     at_end = ends_line if fields == 1 else ends_line | (raw == ord(delimiter))
+    quotes = text.count(b'"')
+    if quotes:
+        # Even in number before what is not in quotes; 256 is even too.
+        at_end = at_end & (np.cumsum(raw == ord('"'), dtype=np.uint8) & 1 == 0)
     places = np.flatnonzero(at_end)
-    if len(places) % fields:
+    if not len(places) or len(places) % fields:
         return None
     ends = places.astype(np.int32).reshape(-1, fields)
     if np.count_nonzero(ends_line) != len(ends) or not ends_line[ends[:, -1]].all():
@@ -224,6 +228,13 @@ def plain_fields(text: bytes, delimiter: str, fields: int) -> Fields | None:
     begins.reshape(-1)[1:] = ends.reshape(-1)[:-1] + 1
     if returns:
         ends[:, -1] -= raw[ends[:, -1] - 1] == ord("\r")
+    if quotes:
+        quoted = (raw[begins] == ord('"')) & (raw[ends - 1] == ord('"')) & (ends - begins > 1)
+        # Others are in the midst of a field, or stand for one.
+        if 2 * np.count_nonzero(quoted) != quotes:
+            return None
+        begins += quoted
+        ends -= quoted
     sizes = ends - begins
     if sizes.max() > csv.field_size_limit() or (fields == 1 and not sizes.all()):
         return None
