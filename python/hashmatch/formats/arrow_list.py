@@ -11,22 +11,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any
+from itertools import chain, repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hashmatch.codes import as_codes
-from hashmatch.database.model import Opinion
+from hashmatch.database.columns import ref_faults
+from hashmatch.database.model import Kind, Opinion
 from hashmatch.formats.arrow_tables import (
     FILE_MAGIC,
     PARQUET_MAGIC,
     STREAM_MAGIC,
     columns_of,
     ipc_batches,
+    is_dictionary,
     parquet_batches,
     values,
-    written_out,
 )
 from hashmatch.formats.fields import (
     FieldError,
@@ -45,6 +46,7 @@ from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.item_lines import Lines
 from hashmatch.formats.labels import labels_of
 from hashmatch.formats.model import Block, ListError, Part, Source
+from hashmatch.formats.together import by_item
 from hashmatch.hash_types import HASH_TYPES, HashType
 
 #: Columns of an exported set besides those that options can name.
@@ -63,32 +65,69 @@ class _Names:
     carried: tuple[str, ...]
 
 
+class _Row(NamedTuple):
+    """A row as it is taken; without a hash it has opinions on the ref alone."""
+
+    ref: str | None
+    hash: Hash | None
+    contributor: str | None
+    kind: Kind
+    labels: Sequence[str] | None
+    opinions: Sequence[Opinion]
+
+
 class _Reader:
     """The rows of one source."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._type = HASH_TYPES[source.options.hash_type or "pdq"]
-        self._gathering = Gathering(source)
-        self._lines = Lines(source, self._gathering, "row")
         self._rows = 0
 
     def parts(self, batches: Iterator[Any]) -> Iterator[Part]:
-        names = None
+        first = next(batches, None)
+        if first is None:
+            return
+        names = self._names(list(columns_of(self._source, first)))
+        batches = chain([first], batches)
+        if set(names.own) <= {"quality", "time_ms"}:
+            yield from by_item(self._blocks(names, batches), self._source)
+        else:
+            yield from self._gathered(names, batches)
+
+    def _blocks(self, names: _Names, batches: Iterator[Any]) -> Iterator[Block]:
+        """The batches of a list whose rows differ in nothing that a block has one of."""
         for batch in batches:
             columns = columns_of(self._source, batch)
-            names = names or self._names(list(columns))
-            block = None
-            if names.ref is None and names.labels is None and not names.own:
-                block = self._block(names, columns)
-            if block is not None:
-                yield block
-            else:
-                self._take(names, columns, batch.num_rows)
-                yield from self._gathering.take()
+            try:
+                block = self._sound_block(names, columns)
+            except (FieldError, TypeError, ValueError):
+                block = self._careful_block(names, columns, batch.num_rows)
+            yield block
             self._rows += batch.num_rows
-        self._lines.end()
-        yield from self._gathering.rest()
+
+    def _gathered(self, names: _Names, batches: Iterator[Any]) -> Iterator[Part]:
+        """The batches of a list with several types, contributors or kinds, or with opinions."""
+        gathering = Gathering(self._source)
+        lines = Lines(self._source, gathering, "row")
+        for batch in batches:
+            columns = columns_of(self._source, batch)
+            for number, row in self._each_row(names, columns, batch.num_rows):
+                try:
+                    lines.add(
+                        row.ref,
+                        row.hash,
+                        contributor=row.contributor,
+                        kind=row.kind,
+                        labels=row.labels,
+                        opinions=row.opinions,
+                    )
+                except FieldError as error:
+                    self._source.fault(f"row {number}", str(error))
+            self._rows += batch.num_rows
+            yield from gathering.take()
+        lines.end()
+        yield from gathering.rest()
 
     def _names(self, there: list[str]) -> _Names:
         """Which columns there are. ListError names one that is asked for and missing."""
@@ -103,23 +142,60 @@ class _Reader:
         hash, ref, labels = (name if name in there else None for name in asked)
         return _Names(str(hash), ref, labels, own, carried)
 
-    def _block(self, names: _Names, columns: dict[str, Any]) -> Block | None:
-        """A batch in which every row is an item of its own; None if some row may be faulty."""
-        try:
-            column = written_out(self._source, columns[names.hash], self._type.digits)
-            codes = as_codes(column, self._type)
-            texts = {name: self._texts(columns, name) for name in names.carried}
-        except (FieldError, TypeError, ValueError):
-            return None
-        rows = np.arange(self._rows, self._rows + len(codes))
-        usual = self._source.options.kind or "image"
-        return Block(self._type.name, codes, rows, kind=usual, columns=texts)
+    def _sound_block(self, names: _Names, columns: dict[str, Any]) -> Block:
+        """A batch as a block. It raises if some row may be faulty."""
 
-    def _texts(self, columns: dict[str, Any], name: str) -> list[str]:
-        return [_text(value, name) for value in values(self._source, columns[name])]
+        def listed(name: str) -> list[Any]:
+            return values(self._source, columns[name])
 
-    def _take(self, names: _Names, columns: dict[str, Any], rows: int) -> None:
-        """Take a batch row by row."""
+        hashes = columns[names.hash]
+        codes = as_codes(listed(names.hash) if is_dictionary(hashes) else hashes, self._type)
+        refs = labels = quality = time_ms = None
+        if names.ref is not None:
+            refs = [_ref(value) for value in listed(names.ref)]
+            if ref_faults(refs):
+                raise ValueError("some row has no ref")
+        if names.labels is not None:
+            labels = [_labels(value, names.labels) for value in listed(names.labels)]
+        if "quality" in names.own:
+            quality = [take_quality(_whole(value)) for value in listed("quality")]
+        if "time_ms" in names.own:
+            time_ms = [take_time_ms(_whole(value)) for value in listed("time_ms")]
+        return Block(
+            self._type.name,
+            codes,
+            np.arange(self._rows, self._rows + len(codes)),
+            refs,
+            labels,
+            kind=self._source.options.kind or "image",
+            quality=quality,
+            time_ms=time_ms,
+            columns={
+                name: [_text(value, name) for value in listed(name)] for name in names.carried
+            },
+        )
+
+    def _careful_block(self, names: _Names, columns: dict[str, Any], rows: int) -> Block:
+        """The sound rows of a batch as a block."""
+        taken = [row for _, row in self._each_row(names, columns, rows)]
+        hashes = [row.hash for row in taken if row.hash]
+        codes = b"".join(hash.code for hash in hashes)
+        return Block(
+            self._type.name,
+            np.frombuffer(codes, np.uint8).reshape(len(hashes), self._type.width),
+            np.array([hash.row for hash in hashes], np.int64),
+            None if names.ref is None else [str(row.ref) for row in taken],
+            None if names.labels is None else [row.labels or () for row in taken],
+            kind=self._source.options.kind or "image",
+            quality=[hash.quality for hash in hashes] if "quality" in names.own else None,
+            time_ms=[hash.time_ms for hash in hashes] if "time_ms" in names.own else None,
+            columns={name: [hash.columns[name] for hash in hashes] for name in names.carried},
+        )
+
+    def _each_row(
+        self, names: _Names, columns: dict[str, Any], rows: int
+    ) -> Iterator[tuple[int, _Row]]:
+        """The sound rows of a batch, with their numbers."""
 
         def column(name: str | None) -> Any:
             if name is None or name not in columns:
@@ -134,11 +210,13 @@ class _Reader:
             zip(*map(column, names.carried), strict=True) if names.carried else repeat((), rows),
             strict=True,
         )
-        for row, (hash, ref, labels, *own, carried) in enumerate(each, self._rows):
+        for number, (hash, ref, labels, *own, carried) in enumerate(each, self._rows):
             try:
-                self._row(names, row, hash, ref, labels, own, carried)
+                row = self._row(names, number, hash, ref, labels, own, carried)
             except FieldError as error:
-                self._source.fault(f"row {row}", str(error))
+                self._source.fault(f"row {number}", str(error))
+            else:
+                yield number, row
 
     def _row(
         self,
@@ -149,34 +227,32 @@ class _Reader:
         labels: Any,
         own: list[Any],
         carried: tuple[Any, ...],
-    ) -> None:
+    ) -> _Row:
         contributor, kind, type, quality, time_ms, opinions = own
         if names.ref is not None and ref is not None:
-            ref = take_text(str(ref) if isinstance(ref, int) else ref, names.ref)
+            ref = take_text(_ref(ref), names.ref)
         elif names.ref is not None:
             raise FieldError(names.ref, "is null")
         said = _opinions(opinions, ref)
         if hash is None and said:
-            self._lines.add(ref, None, opinions=said)
-            return
+            return _Row(ref, None, None, "image", None, said)
         hash_type = self._type if type is None else take_type(type)
         texts = map(_text, carried, names.carried)
-        self._lines.add(
+        taken = Hash(
+            row,
+            hash_type.name,
+            _code(hash, names.hash, hash_type),
+            take_quality(_whole(quality)),
+            take_time_ms(_whole(time_ms)),
+            dict(zip(names.carried, texts, strict=True)),
+        )
+        return _Row(
             ref,
-            Hash(
-                row,
-                hash_type.name,
-                _code(hash, names.hash, hash_type),
-                take_quality(_whole(quality)),
-                take_time_ms(_whole(time_ms)),
-                dict(zip(names.carried, texts, strict=True)),
-            ),
-            contributor=None
-            if contributor is None
-            else take_text(contributor, "contributor", True),
-            kind=take_kind(kind, self._source.options.kind),
-            labels=None if names.labels is None else _labels(labels, names.labels),
-            opinions=said,
+            taken,
+            None if contributor is None else take_text(contributor, "contributor", True),
+            take_kind(kind, self._source.options.kind),
+            None if names.labels is None else _labels(labels, names.labels),
+            said,
         )
 
 
@@ -186,6 +262,11 @@ def _code(value: Any, name: str, kind: HashType) -> bytes:
             return value
         raise FieldError(name, f"has {len(value):,} bytes, {kind.label} needs {kind.width}")
     return take_code(value, name, kind)
+
+
+def _ref(value: Any) -> Any:
+    """A ref may be a whole number."""
+    return str(value) if type(value) is int else value
 
 
 def _text(value: Any, name: str) -> str:

@@ -18,6 +18,9 @@ FILE_MAGIC = b"ARROW1\0\0"
 STREAM_MAGIC = b"\xff\xff\xff\xff"
 
 _BATCH_ROWS = 16_384
+_BATCH_BYTES = 16 << 20
+#: Rows of Parquet that are decoded at a time: few, as one long text may stand for all of them.
+_PIECE_ROWS = 256
 _BUFFER_BYTES = 1 << 20
 
 _Result = TypeVar("_Result")
@@ -28,21 +31,29 @@ def parquet_batches(source: Source) -> Iterator[Any]:
     pyarrow, parquet = need("pyarrow", "arrow"), need("pyarrow.parquet", "arrow")
     with _path(source) as path:
 
-        def opened(dictionaries: list[str] | None) -> Any:
-            return parquet.ParquetFile(
-                path,
-                read_dictionary=dictionaries,
-                pre_buffer=False,
-                buffer_size=_BUFFER_BYTES,
-            )
+        def opened() -> Any:
+            file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+            return file.iter_batches(_PIECE_ROWS, use_threads=False)
 
-        file = _called(source, lambda: opened(None))
-        schema = _called(source, lambda: file.schema_arrow)
-        # One long text can stand for all rows of a batch: it is not written out for each.
-        texts = [field.name for field in schema if _is_text(pyarrow, field.type)]
-        file = _called(source, lambda: opened(texts))
-        batches = _called(source, lambda: file.iter_batches(_BATCH_ROWS, use_threads=False))
-        yield from _validated(source, batches)
+        held: list[Any] = []
+        rows = size = 0
+        for batch in _validated(source, _called(source, opened)):
+            held.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows >= _BATCH_ROWS or size >= _BATCH_BYTES:
+                yield from _united(source, pyarrow, held)
+                held, rows, size = [], 0, 0
+        yield from _united(source, pyarrow, held)
+
+
+def _united(source: Source, pyarrow: Any, batches: list[Any]) -> list[Any]:
+    """Batches as one, or as few as can be."""
+
+    def united() -> list[Any]:
+        found: list[Any] = pyarrow.Table.from_batches(batches).combine_chunks().to_batches()
+        return found
+
+    return _called(source, united) if batches else []
 
 
 def ipc_batches(source: Source) -> Iterator[Any]:
@@ -71,40 +82,24 @@ def columns_of(source: Source, batch: Any) -> dict[str, Any]:
     return dict(zip(names, batch.columns, strict=True))
 
 
+def is_dictionary(column: Any) -> bool:
+    """Whether equal values of a column are shared."""
+    return hasattr(column, "dictionary")
+
+
 def values(source: Source, column: Any) -> list[Any]:
-    """The values of a column (a pyarrow array) as Python has them; equal ones may be shared."""
+    """The values of a column (a pyarrow array) as Python has them."""
 
     def listed() -> list[Any]:
-        if not hasattr(column, "dictionary"):
+        if not is_dictionary(column):
             found: list[Any] = column.to_pylist()
             return found
-        texts = column.dictionary.to_pylist()
-        return [None if place is None else texts[place] for place in column.indices.to_pylist()]
+        # A dictionary may be much larger than this part of its column, or its values long.
+        used = column.indices.dictionary_encode()
+        texts = column.dictionary.take(used.dictionary).to_pylist()
+        return [None if place is None else texts[place] for place in used.indices.to_pylist()]
 
     return _called(source, listed)
-
-
-def written_out(source: Source, column: Any, longest: int) -> Any:
-    """A column in which equal values are not shared, if they are no longer than that."""
-    if not hasattr(column, "dictionary"):
-        return column
-    texts = _called(source, column.dictionary.to_pylist)
-    if max((len(text) for text in texts if text is not None), default=0) > longest:
-        return column
-    return _called(source, column.dictionary_decode)
-
-
-def _is_text(pyarrow: Any, type: Any) -> bool:
-    types = pyarrow.types
-    return any(
-        check(type)
-        for check in (
-            types.is_string,
-            types.is_large_string,
-            types.is_binary,
-            types.is_large_binary,
-        )
-    )
 
 
 @contextmanager
