@@ -390,3 +390,26 @@ def test_strings_of_python_threatexchange() -> None:
     assert Frames.parse(json.loads(text)).time_ms == frames.time_ms
     assert Frames.parse(format_frames(frames)).quality == frames.quality
     assert json.loads(format_frames(Frames([HASH]))) == [f"{HASH},100,0.000"]
+
+
+def test_items_with_hashes_of_several_types(database: Database) -> None:
+    film = distinct(6)
+    names = ["both"] * 3 + ["alone"] * 3
+    small = [frame.code[:8] for frame in film]
+    with database.change("films") as change:
+        change.add("pdq", **columns(film[:3]), refs=names[:3], kind="video")
+        change.add("md5", [bytes(16)], refs=["both"], kind="video")
+        change.add("phash", small, refs=names, kind="video", quality=[1, None, 3, 4, 5, 6])
+    (match,) = database.match_videos([as_upload(film[:3])])
+    assert (match.ref, match.video_percent, len(match.frames)) == ("both", 100, 3)
+    # In one of the items the run of these signals is the second one, in the other the first.
+    phash = database.match("phash", small, max_distance=0)
+    with database._snapshot() as snapshot:
+        items = snapshot.item_frames("phash", phash.signal)
+        assert len(snapshot.item_frames("md5", phash.signal).frames.codes) == 1
+        assert len(snapshot.item_frames("sha1", phash.signal).frames.codes) == 0
+    assert items.frames.ids.tolist() == phash.signal.tolist()
+    assert [bytes(code) for code in items.frames.codes] == small
+    assert items.frames.items.tolist() == [0, 0, 0, 1, 1, 1]
+    assert items.frames.quality.tolist() == [1, -1, 3, 4, 5, 6]
+    assert items.frames.time_ms.tolist() == [-1] * 6

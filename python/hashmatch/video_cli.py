@@ -114,6 +114,7 @@ QualityOption = Annotated[
         "--quality",
         min=0,
         max=100,
+        metavar="QUALITY",
         help="Frames of a lower quality do not count.",
         show_default="50",
         rich_help_panel=_PANEL,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -41,7 +41,9 @@ class VideoIds:
 
     def _with_new(self, catalog: Snapshot) -> Self:
         firsts, ends = catalog.videos(self.end)
+        if not len(firsts):
+            return replace(self, end=catalog.end_signal())
         firsts, ends = np.concatenate([self.firsts, firsts]), np.concatenate([self.ends, ends])
-        last = np.flatnonzero(np.append(firsts[1:] != ends[:-1], True)[: len(ends)])
-        until = ends[last[np.searchsorted(last, np.arange(len(ends)))]] if len(ends) else ends
+        last = np.flatnonzero(np.append(firsts[1:] != ends[:-1], True))
+        until = ends[last[np.searchsorted(last, np.arange(len(ends)))]]
         return type(self)(firsts, ends, until, catalog.end_signal())
