@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hashmatch.database.model import VERDICT_BITS, Counts, verdicts_of
+from hashmatch.database.model import Counts, verdicts_of
 from hashmatch.database.packing import TYPE_NUMBERS
 from hashmatch.database.snapshot import Snapshot
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import VERDICT_BITS
 
 #: Code, quality, time.
 Signal = tuple[bytes, int | None, int | None]

@@ -12,9 +12,10 @@ import pytest
 
 from catalog_model import contents, live_ids
 from hashmatch.database.catalog import Catalog
-from hashmatch.database.model import VERDICT_BITS, Batch, SegmentRecord, verdicts_of
+from hashmatch.database.model import Batch, SegmentRecord, verdicts_of
 from hashmatch.database.packing import TYPE_NUMBERS
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import VERDICT_BITS
 from oracle import random_codes
 
 CODES = random_codes(6, 256)

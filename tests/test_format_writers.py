@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from format_samples import SAMPLES, digest, read, state
-from hashmatch.database.model import Kind, Opinion
 from hashmatch.formats import jsonl, vpdq
 from hashmatch.formats.model import Block, ListError, Options, Part, Removal, Source
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import Kind, Opinion
 
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
 _names = _texts.filter(bool)

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from format_samples import state
-from hashmatch.database.model import Kind, Opinion
 from hashmatch.formats import gathering
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.model import Block, Options, Part, Removal, Source
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import Kind, Opinion
 
 _refs = st.sampled_from(["a", "b", "c", "d"])
 _contributors = st.sampled_from([None, "member-a", "member-b"])

@@ -21,7 +21,7 @@ import numpy as np
 from hashmatch.codes import Codes, decode_digits
 
 if TYPE_CHECKING:
-    from hashmatch.database.model import Numbers
+    from hashmatch.vocabulary import Numbers
 
 _FRAME = re.compile(
     r"([0-9a-f]{64}),([0-9]{1,3}),([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]{1,3})?)", re.IGNORECASE

@@ -10,14 +10,13 @@ from hashmatch.database.model import (
     Counts,
     HistoryRow,
     Item,
-    Kind,
-    Opinion,
     Removal,
     SetRecord,
     Signal,
     TypeStatus,
 )
 from hashmatch.database.video_matches import FramePair, FramePairs, VideoMatch, VideoMatches
+from hashmatch.vocabulary import Kind, Opinion
 from hashmatch.vpdq import Frames
 
 __all__ = [

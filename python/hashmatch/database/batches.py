@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from hashmatch.codes import encode_hex
-from hashmatch.database.columns import ref_faults
-from hashmatch.database.model import Batch, Kind, Labels, Removal
+from hashmatch.database.model import Batch, Labels, Removal
 from hashmatch.formats.lines import Records, header_of
 from hashmatch.formats.model import Block, ListError, Options
 from hashmatch.formats.opening import BytesRead, name_of, opened
 from hashmatch.formats.reading import HashList
+from hashmatch.vocabulary import Kind, ref_faults
 
 _BATCH_RECORDS = 4_096
 

@@ -25,7 +25,6 @@ from hashmatch.arguments import whole
 from hashmatch.database import schema
 from hashmatch.database.changes import Change, OnError, now_ms
 from hashmatch.database.checking import find_faults
-from hashmatch.database.columns import require_text
 from hashmatch.database.connections import Connection
 from hashmatch.database.loading import Progress, load
 from hashmatch.database.locking import WriterLock
@@ -35,6 +34,7 @@ from hashmatch.database.rows import contributor_number, list_segment
 from hashmatch.database.snapshot import Snapshot
 from hashmatch.database.writer import Writer
 from hashmatch.hash_types import hash_type
+from hashmatch.vocabulary import require_text
 
 Mode: TypeAlias = Literal["r", "r+", "c"]
 #: Writes segment files of the signals with ids in a range, of a generation yet to be committed.

@@ -7,29 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from hashmatch.codes import Codes
-from hashmatch.database.columns import (
-    Items,
-    as_refs,
-    encode_labels,
-    gather,
-    is_unicode,
-    merged,
-    ref_faults,
-    require_text,
-)
+from hashmatch.database.columns import Items, as_refs, encode_labels, gather, merged
 from hashmatch.database.connections import Connection
-from hashmatch.database.model import (
-    VERDICT_BITS,
-    Batch,
-    Counts,
-    Kind,
-    Labels,
-    Numbers,
-    Opinion,
-    Removal,
-    SegmentRecord,
-    Verdict,
-)
+from hashmatch.database.model import Batch, Counts, Labels, Removal, SegmentRecord
 from hashmatch.database.opinions import OpinionRows
 from hashmatch.database.packing import type_names
 from hashmatch.database.rows import (
@@ -41,6 +21,16 @@ from hashmatch.database.rows import (
     no_such_set,
 )
 from hashmatch.database.snapshot import Snapshot
+from hashmatch.vocabulary import (
+    VERDICT_BITS,
+    Kind,
+    Numbers,
+    Opinion,
+    Verdict,
+    is_unicode,
+    ref_faults,
+    require_text,
+)
 
 OnError: TypeAlias = Literal["raise", "skip"]
 

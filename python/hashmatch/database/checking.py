@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from hashmatch._core import FormatError
 from hashmatch.database.connections import Connection, Row
-from hashmatch.database.model import KINDS, labels_of
+from hashmatch.database.model import labels_of
 from hashmatch.database.packing import Signals
+from hashmatch.vocabulary import KINDS
 
 _ITEMS = """
     SELECT id, count, types, hash_set, kind, added, coalesce(removed, 0), labels, signals

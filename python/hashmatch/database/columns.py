@@ -10,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.codes import as_codes
-from hashmatch.database.model import KINDS, Batch, Labels, Numbers
-from hashmatch.database.packing import MAX_QUALITY, MAX_TIME_MS, TYPE_NUMBERS, pack_runs
+from hashmatch.database.model import Batch, Labels
+from hashmatch.database.packing import TYPE_NUMBERS, pack_runs
 from hashmatch.hash_types import hash_type
-
-MAX_TEXT_BYTES = 1024
-
-#: A row number and what is wrong with that row.
-Fault = tuple[int, str]
+from hashmatch.vocabulary import (
+    KINDS,
+    MAX_QUALITY,
+    MAX_TIME_MS,
+    Fault,
+    Numbers,
+    is_unicode,
+    ref_faults,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,51 +86,6 @@ def as_refs(refs: Sequence[str]) -> list[str]:
     if isinstance(refs, str | bytes) or not isinstance(refs, Iterable):
         raise TypeError(f"refs must be a list of text, one for each code, not {refs!r}")
     return list(refs)
-
-
-def text_fault(text: object, name: str) -> str | None:
-    """What is wrong with a ref or a name, or None if nothing is."""
-    if not isinstance(text, str):
-        return f"{name} must be text, not {type(text).__name__}"
-    if "\0" in text:
-        return f"{name} has a NUL character"
-    if not is_unicode(text):
-        return f"{name} has half a surrogate pair, so is no Unicode text"
-    size_bytes = len(text.encode())
-    if size_bytes > MAX_TEXT_BYTES:
-        return f"{name} takes {size_bytes:,} bytes, at most {MAX_TEXT_BYTES:,} are allowed"
-    return None
-
-
-def is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def require_text(text: object, name: str, empty: bool = False) -> str:
-    """`text` itself. ValueError says what is wrong with it."""
-    fault = text_fault(text, name) or (None if text or empty else f"{name} is empty")
-    if fault:
-        raise ValueError(fault)
-    return str(text)
-
-
-def ref_faults(refs: list[str]) -> list[Fault]:
-    """The refs that cannot be one. Texts that plainly can are looked at all at once."""
-    if set(map(type, refs)) <= {str}:
-        sizes = set(map(len, refs))
-        joined = "".join(refs)
-        fit = min(sizes, default=1) > 0 and max(sizes, default=1) <= MAX_TEXT_BYTES
-        if fit and joined.isascii() and "\0" not in joined:
-            return []
-    faults = (
-        (row, text_fault(ref, "ref") or ("" if ref else "ref is empty"))
-        for row, ref in enumerate(refs)
-    )
-    return [(row, fault) for row, fault in faults if fault]
 
 
 def merged(first_row: int, *lists: list[Fault]) -> list[Fault]:

@@ -10,9 +10,10 @@ import numpy as np
 
 from hashmatch._core import FormatError
 from hashmatch.database.connections import Connection, Row
-from hashmatch.database.model import VERDICT_BITS, Item, Opinion, Signal, kind_of, labels_of
+from hashmatch.database.model import Item, Signal, kind_of, labels_of
 from hashmatch.database.packing import TYPE_NAMES, Signals
 from hashmatch.database.rows import no_such_set
+from hashmatch.vocabulary import VERDICT_BITS, Opinion
 
 #: The ids of a set are in runs.
 _RUNS = """

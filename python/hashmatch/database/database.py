@@ -30,7 +30,6 @@ from hashmatch.database.model import (
     Counts,
     HistoryRow,
     Item,
-    Opinion,
     Removal,
     SegmentRecord,
     SetRecord,
@@ -44,6 +43,7 @@ from hashmatch.database.video_matches import VideoMatches
 from hashmatch.database.video_search import VideoSearch
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.index import Progress
+from hashmatch.vocabulary import Opinion
 
 _MAX_THREADS = 1024
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hashmatch.database.changes import now_ms
-from hashmatch.database.columns import require_text
 from hashmatch.database.connections import Connection
 from hashmatch.database.model import as_time
 from hashmatch.database.rows import no_such_set
+from hashmatch.vocabulary import require_text
 
 if TYPE_CHECKING:
     from hashmatch.database.catalog import Catalog

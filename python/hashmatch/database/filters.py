@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.database.engine import Ids, State
-from hashmatch.database.model import VERDICT_BITS, SetRecord
+from hashmatch.database.model import SetRecord
 from hashmatch.hash_types import HashType
+from hashmatch.vocabulary import VERDICT_BITS
 
 #: What a filter calls items that nobody has an opinion on.
 NO_VERDICT = "none"

@@ -9,14 +9,8 @@ from typing import SupportsIndex
 
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.database.connections import Connection, Row
-from hashmatch.database.model import (
-    VERDICT_BITS,
-    Event,
-    HistoryRow,
-    as_time,
-    kind_of,
-    labels_of,
-)
+from hashmatch.database.model import Event, HistoryRow, as_time, kind_of, labels_of
+from hashmatch.vocabulary import VERDICT_BITS
 
 _LOG = """
     SELECT generation.number, time, hash_set.name, who, added, updated, removed, unchanged,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from hashmatch.database.model import Joined, Verdict, verdicts_of
+from hashmatch.database.model import Joined, verdicts_of
 from hashmatch.matches import Matches, _Columns
+from hashmatch.vocabulary import Verdict
 
 if TYPE_CHECKING:
     import pyarrow

@@ -6,27 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch._core import FormatError
 from hashmatch.codes import Codes
+from hashmatch.vocabulary import KINDS, VERDICT_BITS, Kind, Numbers, Opinion, Verdict
 
-Kind: TypeAlias = Literal["image", "video", "file"]
-Verdict: TypeAlias = Literal["positive", "negative", "investigate"]
-
-#: A whole number for each code, None where there is none; or None for all.
-Numbers: TypeAlias = Sequence[int | None] | NDArray[np.integer[Any]] | None
 #: None: not given, and what the item has stays. Else one list for all codes or one for each.
 Labels: TypeAlias = Sequence[str] | Sequence[Sequence[str]] | None
-
-#: A catalog file holds the place in this tuple.
-KINDS: tuple[Kind, ...] = ("image", "video", "file")
-
-#: A catalog file holds the bit. A mask has the bits of all verdicts that somebody holds.
-VERDICT_BITS: dict[Verdict, int] = {"positive": 1, "negative": 2, "investigate": 4}
 
 
 def verdicts_of(mask: int) -> tuple[Verdict, ...]:
@@ -85,16 +75,6 @@ class SegmentRecord:
     #: The state that it was built from.
     generation: int
     size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """What a contributor says of a ref."""
-
-    ref: str
-    contributor: str
-    verdict: Verdict
-    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,6 @@ def type_names(mask: int) -> list[str]:
     return [name for name, number in TYPE_NUMBERS.items() if mask >> number & 1]
 
 
-MAX_QUALITY = 100
-MAX_TIME_MS = 2**32 - 2
-
 _HEAD = np.dtype([("type", "u1"), ("flags", "u1"), ("count", "<u4")])
 _HEAD_FIELDS = struct.Struct("<BBI")
 _QUALITY, _TIME = 1, 2

@@ -14,12 +14,9 @@ from hashmatch.database.connections import Connection, Row
 from hashmatch.database.contents import read_contents
 from hashmatch.database.history import read_history
 from hashmatch.database.model import (
-    KINDS,
     HistoryRow,
     Item,
     Joined,
-    Kind,
-    Opinion,
     SegmentRecord,
     SetRecord,
     as_time,
@@ -29,6 +26,7 @@ from hashmatch.database.packing import TYPE_NAMES, TYPE_NUMBERS, Frames, Signals
 from hashmatch.database.rows import end_signal, no_such_set
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.hash_types import hash_type as find_type
+from hashmatch.vocabulary import KINDS, Kind, Opinion
 
 #: Signal ids that `live_signals` goes through at a time: so many signals at most, or an item more.
 _BLOCK_IDS = 32_768

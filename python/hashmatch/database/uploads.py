@@ -13,8 +13,8 @@ from hashmatch import _core
 from hashmatch.arguments import whole
 from hashmatch.codes import as_codes
 from hashmatch.database.columns import as_numbers
-from hashmatch.database.packing import MAX_QUALITY, MAX_TIME_MS
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import MAX_QUALITY, MAX_TIME_MS
 from hashmatch.vpdq import Frames
 
 #: One video: its frames, or a vPDQ string, or a list of the frames that such a string has.

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.database.matches import Join
-from hashmatch.database.model import Joined, Kind, Verdict, verdicts_of
+from hashmatch.database.model import Joined, verdicts_of
 from hashmatch.database.uploads import Prepared
 from hashmatch.database.video_search import Answer, VideoSearch
+from hashmatch.vocabulary import Kind, Verdict
 
 if TYPE_CHECKING:
     import pyarrow

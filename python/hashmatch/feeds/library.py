@@ -25,11 +25,11 @@ from threatexchange.exchanges.fetch_state import (
 )
 from threatexchange.exchanges.signal_exchange_api import TSignalExchangeAPICls
 
-from hashmatch.database.model import Kind, Verdict
 from hashmatch.feeds.credentials import forms_of, read_credentials
 from hashmatch.feeds.model import Delta, Entry, Hash, Position, Said, StalePosition
 from hashmatch.feeds.options import made_of_options
 from hashmatch.feeds.signal_types import SIGNAL_TYPES, Meaning, hashes_of, meaning_of
+from hashmatch.vocabulary import Kind, Verdict
 
 VERDICTS: Mapping[SignalOpinionCategory, Verdict] = {
     SignalOpinionCategory.POSITIVE_CLASS: "positive",

@@ -17,10 +17,10 @@ from threatexchange.exchanges.impl.fb_threatexchange_api import (
     FBThreatExchangeIndicatorRecord,
 )
 
-from hashmatch.database.model import Kind
 from hashmatch.feeds.library import LibraryExchange, position_of, stated, united
 from hashmatch.feeds.model import Delta, Entry, Position, hash_of
 from hashmatch.feeds.sessions import with_deadlines
+from hashmatch.vocabulary import Kind
 
 _PAGE_RECORDS = 500
 #: Hash type and kind by the exchange's type of indicator.

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from hashmatch.codes import hex_fault
-from hashmatch.database.columns import text_fault
-from hashmatch.database.model import Kind, Verdict
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import Kind, Verdict, text_fault
 
 #: How far an exchange was followed: what JSON can hold. The exchange alone knows what it means.
 Position: TypeAlias = Mapping[str, Any]

@@ -25,10 +25,10 @@ from threatexchange.exchanges.clients.ncmec.hash_api import (
 )
 from threatexchange.exchanges.impl.ncmec_api import NCMECSignalExchangeAPI
 
-from hashmatch.database.model import Verdict
 from hashmatch.feeds.library import LibraryExchange, position_of
 from hashmatch.feeds.model import Delta, Entry, Hash, Position, Said, hash_of
 from hashmatch.feeds.sessions import with_deadlines
+from hashmatch.vocabulary import Verdict
 
 #: Hash types by the names of NCMEC's fingerprints.
 _TYPES = {"md5": "md5", "sha1": "sha1", "sha256": "sha256", "pdq": "pdq"}

@@ -16,10 +16,9 @@ from threatexchange.signal_type.signal_base import (
     TrivialSignalTypeIndex,
 )
 
-from hashmatch.database.model import Kind
-from hashmatch.database.packing import MAX_QUALITY, MAX_TIME_MS
 from hashmatch.feeds.model import Hash, hash_of
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import MAX_QUALITY, MAX_TIME_MS, Kind
 
 
 class Meaning(NamedTuple):

@@ -19,10 +19,10 @@ from threatexchange.exchanges.clients.stopncii.api import (
 )
 from threatexchange.exchanges.impl.stop_ncii_api import StopNCIICheckpoint
 
-from hashmatch.database.model import Kind, Verdict
 from hashmatch.feeds.library import LibraryExchange, position_of, united
 from hashmatch.feeds.model import Delta, Entry, Position, Said, hash_of
 from hashmatch.feeds.sessions import with_deadlines
+from hashmatch.vocabulary import Kind, Verdict
 
 _PAGE_RECORDS = 800
 _TYPES: dict[str, tuple[str, Kind]] = {"ImagePDQ": ("pdq", "image"), "VideoMD5": ("md5", "video")}

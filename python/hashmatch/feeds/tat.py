@@ -15,10 +15,10 @@ import requests
 from threatexchange.exchanges.clients.techagainstterrorism.api import TATEndpoint, TATHashListAPI
 from threatexchange.exchanges.impl.techagainstterrorism_api import TATCheckpoint
 
-from hashmatch.database.model import Kind
 from hashmatch.feeds.library import LibraryExchange, position_of
 from hashmatch.feeds.model import Delta, Entry, Position, hash_of
 from hashmatch.feeds.sessions import with_deadlines
+from hashmatch.vocabulary import Kind
 
 _TYPES = {"PDQ": "pdq", "MD5": "md5", "SHA1": "sha1", "SHA256": "sha256"}
 _VIDEOS = ("avi", "m4v", "mkv", "mov", "mp4", "webm")

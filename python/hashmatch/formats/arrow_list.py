@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hashmatch.codes import as_codes
-from hashmatch.database.columns import ref_faults
-from hashmatch.database.model import Kind, Opinion
 from hashmatch.formats.arrow_tables import (
     FILE_MAGIC,
     PARQUET_MAGIC,
@@ -48,6 +46,7 @@ from hashmatch.formats.labels import labels_of
 from hashmatch.formats.model import Block, ListError, Part, Source
 from hashmatch.formats.together import by_item
 from hashmatch.hash_types import HASH_TYPES, HashType
+from hashmatch.vocabulary import Kind, Opinion, ref_faults
 
 #: Columns of an exported set besides those that options can name.
 _OWN = ("contributor", "kind", "type", "quality", "time_ms", "opinions")

@@ -32,6 +32,7 @@ from hashmatch.formats.lines import (
 from hashmatch.formats.model import Block, ListError, Part, Source
 from hashmatch.formats.together import by_item
 from hashmatch.hash_types import HashType, hash_type
+from hashmatch.vocabulary import ref_faults
 
 name = "csv"
 about = "CSV with a header and a column of hashes; also what `hashmatch db export` writes"
@@ -136,7 +137,7 @@ class Table:
         if fields is None or codes is None:
             return None
         columns = [fields.column(place) for place in range(len(self.header))]
-        if self.source.for_database and self.ref is not None and _ref_faults(columns[self.ref]):
+        if self.source.for_database and self.ref is not None and ref_faults(columns[self.ref]):
             return None
         return self._made(codes, columns, np.arange(row, row + len(codes)))
 
@@ -195,7 +196,7 @@ class Table:
         except ValueError:
             return None
         ref = self.ref if self.source.for_database else None
-        if ref is not None and _ref_faults([record[ref] for record in records]):
+        if ref is not None and ref_faults([record[ref] for record in records]):
             return None
         return np.frombuffer(packed, np.uint8).reshape(len(records), self.type.width)
 
@@ -231,7 +232,7 @@ def record_fault(source: Source, record: Sequence[str], fields: int, ref: int | 
     if len(record) != fields:
         return f"number of fields is {len(record)}, the header's is {fields}"
     if source.for_database and ref is not None:
-        return next((reason for _, reason in _ref_faults([record[ref]])), None)
+        return next((reason for _, reason in ref_faults([record[ref]])), None)
     return None
 
 
@@ -261,9 +262,3 @@ def place_beside(source: Source, names: list[str], asked: str | None, usual: str
     raise ListError(
         f"{source.name}: no column {asked!r} beside that of the hash; there are: {there}"
     )
-
-
-def _ref_faults(refs: Sequence[str]) -> list[tuple[int, str]]:
-    from hashmatch.database.columns import ref_faults
-
-    return ref_faults(list(refs))

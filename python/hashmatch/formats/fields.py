@@ -8,11 +8,18 @@ from math import isfinite
 from typing import Any
 
 from hashmatch.codes import hex_fault
-from hashmatch.database.columns import is_unicode, text_fault
-from hashmatch.database.model import KINDS, VERDICT_BITS, Kind, Opinion
-from hashmatch.database.packing import MAX_QUALITY, MAX_TIME_MS
 from hashmatch.hash_types import HASH_TYPES, HashType
 from hashmatch.texts import json_text
+from hashmatch.vocabulary import (
+    KINDS,
+    MAX_QUALITY,
+    MAX_TIME_MS,
+    VERDICT_BITS,
+    Kind,
+    Opinion,
+    is_unicode,
+    text_fault,
+)
 
 #: What a record maps its fields to.
 Fields = Mapping[str, Any]

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hashmatch.database.model import Kind, Opinion
 from hashmatch.formats.model import Block, Part, Removal, Source
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import Kind, Opinion
 
 #: Signals and bytes, about, that are held before they are given out. An item is held whole.
 _HELD_SIGNALS = 32_768

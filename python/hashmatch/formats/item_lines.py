@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hashmatch.database.model import Kind, Opinion
 from hashmatch.formats.fields import FieldError
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.model import ListError, Source
 from hashmatch.formats.together import Together
+from hashmatch.vocabulary import Kind, Opinion
 
 #: Signals of one item, which are held together.
 _MAX_SIGNALS = 1 << 20

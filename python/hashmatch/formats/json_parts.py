@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from hashmatch.database.model import Opinion
 from hashmatch.formats.model import Removal
+from hashmatch.vocabulary import Opinion
 
 
 def removal_lines(removal: Removal) -> Iterator[dict[str, Any]]:

@@ -9,11 +9,11 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, NamedTuple
 
-from hashmatch.database.model import Kind
 from hashmatch.formats.fields import FieldError
 from hashmatch.formats.gathering import Gathering
 from hashmatch.formats.json_stream import json_records
 from hashmatch.formats.model import ListError, Part, Source
+from hashmatch.vocabulary import Kind
 
 #: Records that are looked at to tell a file's format.
 _LOOKED_AT = 8

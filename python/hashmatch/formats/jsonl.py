@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from hashmatch.codes import encode_hex
-from hashmatch.database.model import Opinion
 from hashmatch.formats.fields import (
     FieldError,
     Fields,
@@ -39,6 +38,7 @@ from hashmatch.formats.json_stream import json_records
 from hashmatch.formats.model import Block, Options, Part, Removal, Source
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.texts import json_text
+from hashmatch.vocabulary import Opinion
 
 #: What is not carried along as a column.
 _OWN = frozenset(

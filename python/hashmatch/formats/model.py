@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from hashmatch.database.model import Kind, Opinion
+    from hashmatch.vocabulary import Kind, Opinion
 
 
 #: Bad records that are left out, at most, and letters of what is said of one.

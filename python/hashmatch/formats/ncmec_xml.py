@@ -30,11 +30,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from hashmatch.database.model import Kind
 from hashmatch.formats.fields import FieldError, clipped, take_code, take_text
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.model import ListError, Part, Source
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import Kind
 
 _NAMESPACE = "https://hashsharing.ncmec.org/hashsharing/v2"
 _ITEMS: dict[str, tuple[Kind, bool]] = {

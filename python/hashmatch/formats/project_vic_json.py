@@ -11,7 +11,6 @@ here matches it.
 
 from __future__ import annotations
 
-from hashmatch.database.model import Kind
 from hashmatch.formats.fields import (
     FieldError,
     Fields,
@@ -23,6 +22,7 @@ from hashmatch.formats.fields import (
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.json_records import Entry, JsonFormat
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import Kind
 
 _TYPES = {"MD5": HASH_TYPES["md5"], "SHA1": HASH_TYPES["sha1"], "SHA256": HASH_TYPES["sha256"]}
 _KINDS: dict[str, Kind] = {"image": "image", "video": "video"}

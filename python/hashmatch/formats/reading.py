@@ -9,6 +9,7 @@ from hashmatch.formats.exported import is_header
 from hashmatch.formats.lines import header_of
 from hashmatch.formats.model import Block, ListError, Options, Part, Source
 from hashmatch.formats.opening import BytesRead, name_of, opened
+from hashmatch.formats.registry import detected, format_named
 from hashmatch.hash_types import hash_type
 
 #: How a built index begins.
@@ -44,9 +45,6 @@ class HashList:
 
     def __iter__(self) -> Iterator[Part]:
         """ListError, or OSError from the file."""
-        # Readers use the database's vocabulary, and the database reads lists.
-        from hashmatch.formats.registry import detected, format_named
-
         chosen = format_named(self.format) if self.format else None
         wanted = self.options.hash_type and hash_type(self.options.hash_type).name
         with opened(self.path, self.on_read) as (head, file, path):

@@ -13,7 +13,6 @@ has withdrawn is none; every other is one to investigate.
 
 from __future__ import annotations
 
-from hashmatch.database.model import Kind, Opinion, Verdict
 from hashmatch.formats.fields import (
     FieldError,
     Fields,
@@ -26,6 +25,7 @@ from hashmatch.formats.fields import (
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.json_records import Entry, JsonFormat
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import Kind, Opinion, Verdict
 
 _TYPES: dict[str, tuple[str, Kind]] = {"ImagePDQ": ("pdq", "image"), "VideoMD5": ("md5", "video")}
 _LIVE = ("Active", "Received", "Unknown")

@@ -10,7 +10,6 @@ The id is the ref, the ideology a label; deleted records are removals.
 
 from __future__ import annotations
 
-from hashmatch.database.model import Kind
 from hashmatch.formats.fields import (
     FieldError,
     clipped,
@@ -22,6 +21,7 @@ from hashmatch.formats.fields import (
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.json_records import Entry, JsonFormat
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import Kind
 
 _TYPES = {
     "PDQ": "pdq",

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hashmatch.database.model import Kind, Opinion, Verdict
 from hashmatch.formats.fields import (
     FieldError,
     clipped,
@@ -31,6 +30,7 @@ from hashmatch.formats.fields import (
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.json_records import Entry, JsonFormat
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import Kind, Opinion, Verdict
 
 #: None: of a picture or a video as the tags say.
 _TYPES: dict[str, tuple[str, Kind | None]] = {

@@ -22,7 +22,6 @@ from pathlib import PurePath
 from typing import Any, TextIO
 
 from hashmatch.codes import encode_hex, hex_fault
-from hashmatch.database.packing import MAX_QUALITY, MAX_TIME_MS
 from hashmatch.formats.fields import (
     FieldError,
     Fields,
@@ -40,6 +39,7 @@ from hashmatch.formats.json_text import JsonText
 from hashmatch.formats.model import Block, ListError, Part, Removal, Source
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.texts import json_text
+from hashmatch.vocabulary import MAX_QUALITY, MAX_TIME_MS
 
 #: Frames of one video, which are held together.
 MAX_FRAMES = 1 << 20
