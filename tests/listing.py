@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hashmatch.codes import encode_hex
@@ -82,3 +85,18 @@ def outcome(
         return plain(parts), faults
     except ListError as error:
         return str(error)
+
+
+@contextmanager
+def memory_within(most_bytes: int) -> Iterator[None]:
+    """What is done within takes at most so much more memory than there was before, at any time."""
+    # So that the kernel forgets the peak of what was before.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status_bytes("VmRSS")
+    yield
+    assert _status_bytes("VmHWM") - before <= most_bytes
+
+
+def _status_bytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:"))) << 10

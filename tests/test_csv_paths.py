@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hashmatch.codes import encode_hex
 from hashmatch.formats import Options, csv_list, lines
 from hashmatch.hash_types import HASH_TYPES
-from listing import outcome, parts_of
+from listing import outcome, parts_of, plain
 from mutation import mutants
 from oracle import random_codes
 
@@ -42,7 +42,18 @@ def files(draw: st.DrawFn) -> bytes:
         ]
         text += delimiter.join(fields) + draw(endings if not orderly else st.just("\n"))
     raw = text.encode()
+    if draw(st.booleans()):
+        raw = b"\n".join(_quoted(line, delimiter.encode()) for line in raw.split(b"\n"))
     return raw[: -draw(st.integers(0, 2)) or None]
+
+
+def _quoted(line: bytes, delimiter: bytes) -> bytes:
+    """Every other field in quotes."""
+    fields = line.split(delimiter)
+    return delimiter.join(
+        b'"%s"' % field if place % 2 == len(fields) % 2 else field
+        for place, field in enumerate(fields)
+    )
 
 
 def slowly(content: bytes, skip: bool) -> object:
@@ -51,7 +62,7 @@ def slowly(content: bytes, skip: bool) -> object:
         return outcome(content, csv_list, PHASH, skip)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(files(), st.sampled_from([100, 300, 4 << 20]), st.booleans())
 def test_both_ways_say_the_same(content: bytes, size: int, skip: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -66,21 +77,28 @@ SAMPLE = b"ref,hash,label\n" + b"".join(
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
-def test_both_ways_say_the_same_of_mutants(ending: bytes) -> None:
-    sample = SAMPLE.replace(b"\n", ending)
+@pytest.mark.parametrize("quote", [b"", b'"'])
+def test_both_ways_say_the_same_of_mutants(ending: bytes, quote: bytes) -> None:
+    sample = SAMPLE.replace(b",", quote + b"," + quote).replace(b"\n", ending)
+    sample = sample.replace(ending, quote + ending + quote) if quote else sample
+    sample = quote + sample.removesuffix(quote)
     for mutant in mutants(sample, 2_000, seed=5):
         assert outcome(mutant, csv_list, PHASH, True) == slowly(mutant, True), mutant
 
 
 def test_the_fast_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By lists without quotes, whatever their delimiter, line ending and letters."""
+    """Whatever the delimiter, line ending and letters; and where quotes are around fields only."""
     monkeypatch.setattr(csv_list.Table, "_careful", None)
     crlf = SAMPLE.replace(b"\n", b"\r\n")
     for content in (SAMPLE, crlf, SAMPLE.replace(b",", b";"), SAMPLE.replace(b"l1", "é".encode())):
         (*_, last), faults = parts_of(content, options=PHASH)
         assert last.refs is not None and last.refs[-1] == "r7" and not faults
-    with pytest.raises(TypeError):  # What is quoted is not.
-        parts_of(SAMPLE.replace(b"l1", b'"l1"'), options=PHASH)
+    quoted = SAMPLE.replace(b",", b'","').replace(b"\n", b'"\n"')[:-1]
+    parts, faults = parts_of(b'"' + quoted.replace(b"l1", b"l,1"), options=PHASH)
+    assert [row[9]["label"] for row in plain(parts)][:3] == ["l0", "l,1", "l2"] and not faults
+    for odd in (b'"l""1"', b'l"1', b'"l\n1"'):
+        with pytest.raises(TypeError):
+            parts_of(SAMPLE.replace(b"l1", odd), options=PHASH)
 
 
 def test_only_blocks_with_something_odd_are_read_slowly(monkeypatch: pytest.MonkeyPatch) -> None:

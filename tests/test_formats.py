@@ -31,7 +31,7 @@ from hashmatch.formats import (
     open_list,
 )
 from hashmatch.formats.registry import detected, format_named, writer_named
-from listing import parts_of, plain
+from listing import memory_within, parts_of, plain
 from oracle import random_codes
 
 CODES = random_codes(5, 256, seed=6)
@@ -94,13 +94,17 @@ def test_bad_records_of_interpol(row: str, reason: str) -> None:
 
 
 def test_hash_types_as_columns() -> None:
-    """Whatever the delimiter and the case; the first hash is the ref where there is no other."""
+    """Whatever the delimiter and the case; the hashes are the ref where there is no other."""
     content = f"pdq,Sha-1,MD5\n{HEX[0]},,{MD5[0]}\n,{SHA1[1].upper()},\n"
     assert [row[:4] for row in rows(content)] == [
-        ["pdq", 0, HEX[0], HEX[0]],
+        ["pdq", 0, HEX[0], f"{HEX[0]}-{MD5[0]}"],
         ["sha1", 1, SHA1[1], SHA1[1]],
-        ["md5", 0, MD5[0], HEX[0]],
+        ["md5", 0, MD5[0], f"{HEX[0]}-{MD5[0]}"],
     ]
+    twice = (content + content.split("\n", 1)[1]).encode()
+    assert [len(plain(parts_of(twice, for_database=once)[0])) for once in (True, False)] == [3, 6]
+    with pytest.raises(ListError, match=r"list:1: two columns are of one hash type, of 'MD5', 'm"):
+        parts_of(f"MD5;md-5\n{MD5[0]};\n".encode())
     with pytest.raises(ListError, match=r"list:1: no column of 'a', 'b' is named after a hash"):
         parts_of(b"a;b\n1;2\n", format_named("typed-csv"), Options(delimiter=";"))
 
@@ -335,6 +339,46 @@ def test_bombs(compress: Compress, line: bytes, tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 48 << 20
     finally:
         tracemalloc.stop()
+
+
+#: What is repeated how often after what begins the list, and its format.
+HOSTILE = {
+    "blank lines": (b"", b"\n", 3_000_000, "csv"),
+    "a quote": (b'hash,n\n"', b"\n", 3_000_000, "csv"),
+    "quoted line feeds": (b"hash\n", b'"\n",', 8_000_000, "csv"),
+    "the same by type": (b"md5;sha1\n", b'"\n";', 8_000_000, "typed-csv"),
+    "the same of a cache": (b"", b'"\n",', 8_000_000, "threatexchange-cache"),
+    "a header": (b"", b"a,", 10_000_000, "csv"),
+    "a line": (b"", b"x", 30_000_000, "threatexchange-local"),
+    "few lines": (b"", b"x" * 3_000_000 + b"\n", 40, "threatexchange-cache"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_records_without_end(name: str, tmp_path: Path) -> None:
+    """What a list makes its reader hold at once is bounded."""
+    begin, repeated, times, format = HOSTILE[name]
+    path = tmp_path / "list"
+    with path.open("wb") as file:
+        file.write(begin)
+        for _ in range(10):
+            file.write(repeated * (times // 10))
+    with memory_within(256 << 20):
+        try:
+            list(open_list(str(path), format=format, skip_faults=True))
+        except ListError as error:
+            assert len(str(error)) < 2_000
+
+
+def test_a_list_of_nothing_but_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hashmatch.formats.model._MOST_FAULTS", 1_000)
+    (tmp_path / "list").write_bytes(b"x\n" * 1_001)
+    hash_list = open_list(str(tmp_path / "list"), skip_faults=True)
+    with pytest.raises(ListError, match=r"list:1001: hash has 'x' .*; 1,000 bad rows came before"):
+        list(hash_list)
+    assert len(hash_list.faults) == 1_000
+    _, faults = parts_of(b"pdq " + HEX[0].encode() + b"\n" + b"y" * 9_000 + b" x\n", skip=True)
+    assert len(faults[0]) < 600 and faults[0].endswith("...")
 
 
 def test_a_window_that_is_too_large(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from hashmatch.formats import (
     threatexchange_local,
     typed_csv,
 )
-from listing import parts_of, plain
+from listing import memory_within, parts_of, plain
 from mutation import mutants
 from oracle import random_codes
 
@@ -86,22 +85,17 @@ def test_mutants(name: str) -> None:
     format, sample = SAMPLES[name]
     read, faults = parts_of(sample, for_database=True)  # It is also what it looks like.
     assert len(plain(read)) > 4 and not faults
-    before = _peak_bytes()
     sound = failed = 0
-    for number, mutant in enumerate(mutants(sample, MUTANTS, seed=11)):
-        try:
-            parts, faults = parts_of(mutant, format, skip=True, for_database=bool(number % 2))
-            sound += len(plain(parts))
-            assert all(fault.startswith("list:") for fault in faults)
-        except ListError as error:
-            assert str(error).startswith("list:")
-            failed += 1
+    with memory_within(MOST_BYTES):
+        for number, mutant in enumerate(mutants(sample, MUTANTS, seed=11)):
+            try:
+                parts, faults = parts_of(mutant, format, skip=True, for_database=bool(number % 2))
+                sound += len(plain(parts))
+                assert all(fault.startswith("list:") for fault in faults)
+            except ListError as error:
+                assert str(error).startswith("list:")
+                failed += 1
     assert sound > MUTANTS and failed < MUTANTS
-    assert _peak_bytes() - before < MOST_BYTES
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def _zstd(content: bytes) -> bytes:
@@ -114,16 +108,15 @@ def test_mutants_of_compressed_lists(compress: Callable[[bytes], bytes], tmp_pat
     sample, path = text(*HEX), tmp_path / "list"
     whole = [*plain(parts_of(sample)[0])]
     packed = compress(sample)
-    before = _peak_bytes()
-    for mutant in mutants(packed, MUTANTS // 10, seed=12):
-        path.write_bytes(mutant)
-        try:
-            # Damaged at its beginning it is no compressed file: each line is a bad hash.
-            rows = plain(list(open_list(str(path), skip_faults=True)))
-        except ListError:
-            continue
-        assert rows in (whole, [], whole[:-1]) or rows[: len(whole)] == whole
-    assert _peak_bytes() - before < MOST_BYTES
+    with memory_within(MOST_BYTES):
+        for mutant in mutants(packed, MUTANTS // 10, seed=12):
+            path.write_bytes(mutant)
+            try:
+                # Damaged at its beginning it is no compressed file: each line is a bad hash.
+                rows = plain(list(open_list(str(path), skip_faults=True)))
+            except ListError:
+                continue
+            assert rows in (whole, [], whole[:-1]) or rows[: len(whole)] == whole
 
 
 def test_mutants_of_a_mapped_array(tmp_path: Path) -> None:

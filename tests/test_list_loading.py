@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import hashmatch
 from command import Run, parsed
 from hashmatch.codes import encode_hex
 from hashmatch.database import Batch, BatchList, Database, Item, Opinion, Removal, export_parts
-from hashmatch.formats import Block, ListError, Part, csv_list, exported
+from hashmatch.formats import Block, ListError, Part, Source, csv_list, exported, hex_lines
 from hashmatch.formats import Removal as Withdrawal
 from listing import parts_of, plain
 from oracle import random_codes
@@ -338,6 +339,26 @@ def test_convert_keeps_refs_and_labels(run: Run, tmp_path: Path) -> None:
     ]
 
 
+def test_convert_says_each_thing_once(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers that keep columns are not given those that became refs and labels."""
+    given: list[Block] = []
+
+    class Writer:
+        name = "csv"
+
+        def write(self, parts: Iterable[Part], file: TextIO) -> int:
+            given.extend(part for part in parts if isinstance(part, Block))
+            return 0
+
+    monkeypatch.setattr("hashmatch.formats.registry.WRITERS", (Writer(),))
+    (tmp_path / "in.csv").write_text(f"name,hash,labels,ref\np1,{HEX[0]},x,r\n")
+    assert run("convert", tmp_path / "in.csv", "-", "--to", "csv")[0] == 0
+    assert run("convert", tmp_path / "in.csv", "-", "--to", "csv", "--ref", "name")[0] == 0
+    assert [list(block.columns) for block in given] == [["name"], ["ref"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -389,15 +410,18 @@ def test_what_a_list_withdraws_is_not_matched(run: Run, tmp_path: Path) -> None:
     assert [row["match_id"] for row in parsed(out)] == ["0", "1", "2"]
 
 
-def test_several_hashes_of_a_row(run: Run, tmp_path: Path) -> None:
-    """Then the ids are the hashes' numbers."""
-    path = tmp_path / "list"
-    path.write_text(f"a;MD5;md-5\n1;{MD5[0]};{MD5[1]}\n2;{MD5[2]};{MD5[3]}\n")
-    code, out, _ = run("match", path, path, "--type", "md5")
+def test_several_hashes_of_a_row(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as frames of a video: then the ids are the hashes' numbers."""
+
+    def frames(source: Source) -> Iterator[Block]:
+        yield replace(_block(CODES[:3], ["v", "v", "w"]), rows=np.array([0, 0, 1]))
+
+    monkeypatch.setattr(hex_lines, "read", frames)
+    (tmp_path / "list").write_text("\n")
+    code, out, _ = run("match", tmp_path / "list", tmp_path / "list")
     assert code == 0
-    assert [(row["match_id"], row["match_hash"]) for row in parsed(out)] == [
-        ("0", MD5[0]),
-        ("1", MD5[2]),
-        ("2", MD5[1]),
-        ("3", MD5[3]),
+    assert [(row["upload_row"], row["match_id"], row["ref"]) for row in parsed(out)] == [
+        ("0", "0", "v"),
+        ("0", "1", "v"),
+        ("1", "2", "w"),
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Annotated
 
 import typer
 
 from hashmatch.console import closed_pipe_is_quiet, count, print_table, tell, tell_faults
-from hashmatch.formats.model import Options
+from hashmatch.formats.model import Block, Options, Part
 from hashmatch.formats.reading import HashList
 from hashmatch.formats.registry import EXTRAS, FORMATS, SUFFIXES, WRITERS, writer_named
 from hashmatch.hash_types import HASH_TYPES
@@ -32,7 +33,7 @@ def formats() -> None:
     """
     written = {writer.name for writer in WRITERS}
     print_table(
-        ("format", "what it is", "", "needs"),
+        ("format", "what it is", "use", "needs"),
         [
             (
                 format.name,
@@ -92,9 +93,21 @@ def convert(
         open_output(output) as file,
         progress_bar("converting", wanted=output is not None) as hash_list.on_read,
     ):
-        written = writer.write(hash_list, file)
+        written = writer.write((_said_once(part, options) for part in hash_list), file)
     tell(f"wrote {'<stdout>' if output is None else output}: {count(written, 'record')}")
     tell_faults(hash_list.faults)
+
+
+def _said_once(part: Part, options: Options) -> Part:
+    """Without the columns that a CSV's refs and labels are from."""
+    if not isinstance(part, Block):
+        return part
+    said = {
+        options.ref or "ref": part.refs is not None,
+        options.labels or "labels": part.labels is not None,
+    }
+    columns = {name: texts for name, texts in part.columns.items() if not said.get(name)}
+    return replace(part, columns=columns)
 
 
 def _by_ending(target: str) -> str:

@@ -14,6 +14,8 @@ from hashmatch.formats.model import Block, ListError, Options
 from hashmatch.formats.opening import BytesRead, name_of, opened
 from hashmatch.formats.reading import HashList
 
+_BATCH_RECORDS = 4_096
+
 
 @dataclass(slots=True)
 class BatchList:
@@ -132,7 +134,7 @@ def read_refs(path: str) -> list[str]:
     with opened(path) as (head, file, _):
         header = header_of(head)
         if "ref" in header:
-            rows = _column(file, header, "ref")
+            rows = _column(name, file, header, "ref")
         elif path.lower().endswith(".csv"):
             raise ListError(
                 f"{name}:1: no column 'ref' in the header {', '.join(map(repr, header))}"
@@ -147,15 +149,18 @@ def read_refs(path: str) -> list[str]:
     return list(refs)
 
 
-def _column(file: BinaryIO, header: list[str], name: str) -> Iterator[tuple[int, str, str | None]]:
+def _column(
+    name: str, file: BinaryIO, header: list[str], column: str
+) -> Iterator[tuple[int, str, str | None]]:
     """Line, text of that column, and what is wrong with the row, if anything."""
-    place = header.index(name)
-    records = Records(b"", file)
-    next(iter(records))
-    for line, fields, fault in records:
-        if not fault and len(fields) != len(header):
-            fault = f"number of fields is {len(fields)}, the header's is {len(header)}"
-        yield line, "" if fault else fields[place], fault
+    place = header.index(column)
+    records = Records(name, b"", file)
+    records.first()
+    while some := records.some(_BATCH_RECORDS):
+        for line, fields, fault in some:
+            if not fault and len(fields) != len(header):
+                fault = f"number of fields is {len(fields)}, the header's is {len(header)}"
+            yield line, "" if fault else fields[place], fault
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, str, str | None]]:

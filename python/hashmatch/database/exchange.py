@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -25,14 +24,13 @@ from hashmatch.database.model import (
 )
 from hashmatch.database.packing import MAX_QUALITY, MAX_TIME_MS
 from hashmatch.formats.exported import EXPORT_COLUMNS, REMOVED
+from hashmatch.formats.labels import short_texts_cached
 from hashmatch.formats.lines import Records
 from hashmatch.formats.model import Block, Part, Removal, Source
 from hashmatch.formats.together import by_item
 from hashmatch.hash_types import HASH_TYPES, hash_type
 
 _BATCH_RECORDS = 4_096
-#: Labels and opinions that are told apart by their text, as few differ.
-_CACHED_TEXTS = 4_096
 #: Items and opinions that are written at a time.
 _BATCH_ITEMS = 4_096
 
@@ -136,11 +134,11 @@ def _parsed(
 ) -> Iterator[list[_Row | _Withdrawn]]:
     """What the records say that are sound, some at a time."""
     places = [header.index(name) if name in header else None for name in EXPORT_COLUMNS]
-    numbered = enumerate(records)
+    first = 0
     last = None
-    while some := list(islice(numbered, _BATCH_RECORDS)):
+    while some := records.some(_BATCH_RECORDS):
         rows: list[_Row | _Withdrawn] = []
-        for number, (line, fields, fault) in some:
+        for number, (line, fields, fault) in enumerate(some, first):
             if not fault and len(fields) != len(header):
                 fault = f"number of fields is {len(fields)}, the header's is {len(header)}"
             if not fault:
@@ -152,6 +150,7 @@ def _parsed(
                     fault = str(error)
             source.fault(line, fault)
         yield rows
+        first += len(some)
 
 
 def _row(
@@ -208,7 +207,7 @@ def _number(text: str, name: str, top: int) -> int | None:
     return int(text)
 
 
-@lru_cache(_CACHED_TEXTS)
+@short_texts_cached
 def _labels(text: str) -> tuple[str, ...]:
     try:
         labels = json.loads(text or "[]")
@@ -217,7 +216,7 @@ def _labels(text: str) -> tuple[str, ...]:
     return _texts(labels, "labels")
 
 
-@lru_cache(_CACHED_TEXTS)
+@short_texts_cached
 def _said(text: str) -> tuple[_Said, ...]:
     try:
         return tuple(

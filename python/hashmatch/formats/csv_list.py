@@ -10,7 +10,6 @@ from __future__ import annotations
 from binascii import unhexlify
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from hashmatch.formats.lines import (
     Records,
     delimiter_of,
     first_line,
-    lines_to_header,
+    header_line,
     plain_fields,
     plain_text,
     whole_lines,
@@ -42,6 +41,9 @@ _DELIMITERS = (b",", b";", b"\t")
 #: Records held as such, before they become columns. Each is an object of its own, and the garbage
 #: collector would go through many of them again and again.
 _BATCH_RECORDS = 4_096
+#: Of a header, in messages.
+_QUOTED_NAMES = 50
+_QUOTED_LETTERS = 1_000
 
 
 def recognises(head: bytes) -> bool:
@@ -51,10 +53,10 @@ def recognises(head: bytes) -> bool:
 
 
 def read(source: Source) -> Iterator[Part]:
-    begin = lines_to_header(source.file)
+    line, begin = header_line(source.file)
     delimiter = _delimiter(source, begin)
-    records = Records(begin, source.file, delimiter)
-    line, header, fault = next(iter(records), (1, [], None))
+    records = Records(source.name, begin, source.file, delimiter, line)
+    line, header, fault = records.first() or (line, [], None)
     if fault:
         raise ListError(f"{source.name}:{line}: {fault}")
     if exported.is_header(header):
@@ -117,7 +119,7 @@ class Table:
                 row += len(block.rows)
                 line += len(block.rows)
                 continue
-            records = Records(text, self.source.file, self.delimiter, line)
+            records = Records(self.source.name, text, self.source.file, self.delimiter, line)
             end = line + text.count(b"\n") + (not text.endswith(b"\n"))
             block, row = self._careful(records, end, row)
             line = records.line
@@ -146,7 +148,7 @@ class Table:
         rows: list[int] = []
         codes = [np.empty((0, self.type.width), np.uint8)]
         while records.line < end:
-            batch = list(islice(records, min(_BATCH_RECORDS, end - records.line)))
+            batch = records.some(min(_BATCH_RECORDS, end - records.line))
             if not batch:
                 break
             kept = [fields for _, fields, _ in batch]
@@ -215,11 +217,10 @@ class Table:
 
 def _place_of_hash(source: Source, header: list[str], line: int) -> int:
     column = source.options.column or "hash"
-    names = ", ".join(map(repr, header))
     require_distinct(source, header, line)
     if column not in header:
         raise ListError(
-            f"{source.name}:{line}: no column {column!r} in the header {names}; "
+            f"{source.name}:{line}: no column {column!r} in the header {quoted(header)}; "
             "give --column with the one that holds the hash"
         )
     return header.index(column)
@@ -237,8 +238,14 @@ def record_fault(source: Source, record: Sequence[str], fields: int, ref: int | 
 def require_distinct(source: Source, header: list[str], line: int) -> None:
     """ListError if a header has a name twice."""
     if len(set(header)) < len(header):
-        names = ", ".join(map(repr, header))
-        raise ListError(f"{source.name}:{line}: a column name is there twice in {names}")
+        raise ListError(f"{source.name}:{line}: a column name is there twice in {quoted(header)}")
+
+
+def quoted(names: Sequence[str]) -> str:
+    """Names of columns for a message, if they are not too many."""
+    text = ", ".join(map(repr, names[:_QUOTED_NAMES]))
+    fits = len(names) <= _QUOTED_NAMES and len(text) <= _QUOTED_LETTERS
+    return text if fits else f"{text[:_QUOTED_LETTERS]}, ..."
 
 
 def place_beside(source: Source, names: list[str], asked: str | None, usual: str) -> int | None:
@@ -250,7 +257,7 @@ def place_beside(source: Source, names: list[str], asked: str | None, usual: str
         return names.index(wanted)
     if asked is None:
         return None
-    there = ", ".join(repr(name) for name in names if name) or "none"
+    there = quoted([name for name in names if name]) or "none"
     raise ListError(
         f"{source.name}: no column {asked!r} beside that of the hash; there are: {there}"
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import overload
+from typing import TypeVar, overload
 
-#: Cells that are told apart by their text, as few differ.
+T = TypeVar("T")
+
 _CACHED_TEXTS = 4_096
+_CACHED_LENGTH = 1_000
 
 
 class Labels(Sequence[Sequence[str]]):
@@ -29,7 +31,13 @@ class Labels(Sequence[Sequence[str]]):
         return labels_of(cells) if isinstance(cells, str) else Labels(cells)
 
 
-@lru_cache(_CACHED_TEXTS)
+def short_texts_cached(read: Callable[[str], T]) -> Callable[[str], T]:
+    """What reads a cell, with the last answers kept: few cells differ, and they are short."""
+    cached = lru_cache(_CACHED_TEXTS)(read)
+    return lambda cell: cached(cell) if len(cell) <= _CACHED_LENGTH else read(cell)
+
+
+@short_texts_cached
 def labels_of(cell: str) -> Sequence[str]:
     """The labels that a cell has: a JSON list of them, or one."""
     if cell.startswith("["):

@@ -1,8 +1,8 @@
 """Text files in blocks of whole lines, and the records of CSV in them.
 
-Lines without quotes are cut into fields by NumPy, a block at a time, and no field becomes a text
-before it is asked for. Whatever is out of the ordinary is left to Python's csv module, which says
-what a record is and what is wrong with one: both give the same where both give anything.
+Lines are cut into fields by NumPy, a block at a time, and no field becomes a text before it is
+asked for. Whatever is out of the ordinary is left to Python's csv module, which says what a record
+is and what is wrong with one: both give the same where both give anything.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from typing import BinaryIO, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from hashmatch.formats.model import ListError
+
 #: A line is at most one block.
 BLOCK_BYTES = 4 << 20
 #: What separates the fields of a CSV, where the header does not show it otherwise.
 _DELIMITERS = (",", ";", "\t")
+
+#: No record is as large.
+_MOST_RECORD_BYTES = 16 << 20
 
 #: A CSV record: the line it begins on, its fields, and what is wrong with it, if anything.
 Record = tuple[int, list[str], str | None]
@@ -36,14 +41,10 @@ def whole_lines(file: BinaryIO) -> bytes:
     return text
 
 
-def lines_to_header(file: BinaryIO) -> bytes:
-    """The next lines up to the first that is not blank."""
-    lines = []
-    while line := file.readline(BLOCK_BYTES):
-        lines.append(line)
-        if line.strip():
-            break
-    return b"".join(lines)
+def header_line(file: BinaryIO) -> tuple[int, bytes]:
+    """The first line that is not blank, and its number, from 1."""
+    lines = iter(partial(file.readline, BLOCK_BYTES), b"")
+    return next(((line, raw) for line, raw in enumerate(lines, 1) if raw.strip()), (1, b""))
 
 
 def lines_of(text: bytes) -> Iterator[bytes]:
@@ -86,18 +87,20 @@ def delimiter_of(line: str, column: str) -> str:
 
 
 class Records:
-    """The records of a CSV that are not blank: `for record in records`, once.
+    """The records of a CSV that are not blank: those of `text`, then those of the file."""
 
-    Lines of `text` come first, then those of the file.
-    """
-
-    def __init__(self, text: bytes, file: BinaryIO, delimiter: str = ",", line: int = 1) -> None:
-        """`line` is the number of the first line."""
+    def __init__(
+        self, name: str, text: bytes, file: BinaryIO, delimiter: str = ",", line: int = 1
+    ) -> None:
+        """`name` is that of the list, `line` the number of the first line."""
+        self._name = name
         rest = iter(partial(file.readline, BLOCK_BYTES), b"")
-        lines = map(bytes.decode, chain(lines_of(text), rest))
-        self._reader = csv.reader(lines, strict=True, delimiter=delimiter)
+        lines = self._counted(chain(lines_of(text), rest))
+        self._reader = csv.reader(map(bytes.decode, lines), strict=True, delimiter=delimiter)
         #: The reader does not count the lines that raise.
         self._uncounted = line
+        self._bytes = 0
+        self._most_bytes = 0
         self._records = self._read()
 
     @property
@@ -105,13 +108,26 @@ class Records:
         """The line that comes next."""
         return self._uncounted + self._reader.line_num
 
-    def __iter__(self) -> Iterator[Record]:
-        return self._records
+    def first(self) -> Record | None:
+        """The record that comes next."""
+        return next(self._records, None)
+
+    def some(self, most: int) -> list[Record]:
+        """Those that come next, at most so many, and no more than take up a block."""
+        until = self._bytes + BLOCK_BYTES
+        records: list[Record] = []
+        while len(records) < most and self._bytes < until:
+            record = next(self._records, None)
+            if record is None:
+                break
+            records.append(record)
+        return records
 
     def _read(self) -> Iterator[Record]:
         reader = self._reader
         while True:
             line = self._uncounted + reader.line_num
+            self._most_bytes = self._bytes + _MOST_RECORD_BYTES
             try:
                 fields = next(reader)
             except StopIteration:
@@ -124,6 +140,17 @@ class Records:
             else:
                 if len(fields) > 1 or (fields and fields[0].strip()):
                     yield line, fields, None
+
+    def _counted(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            self._bytes += len(line)
+            if self._bytes > self._most_bytes:
+                # Fields may go on over any number of lines.
+                raise ListError(
+                    f"{self._name}: has a record of more than {_MOST_RECORD_BYTES:,} bytes before "
+                    f"line {self.line}, so is no list"
+                )
+            yield line
 
 
 class Texts(Sequence[str]):
@@ -173,10 +200,10 @@ class Fields(NamedTuple):
 
 
 def plain_fields(text: bytes, delimiter: str, fields: int) -> Fields | None:
-    """The fields of a block in which each line is a record of that many fields, none of them quoted
-    and none blank; None if it is not one, or may not be.
+    """The fields of a block in which each line is a record of that many fields and none is blank; a
+    field is in quotes or has none. None if the block is not one of these, or may not be.
     """
-    if b'"' in text or not delimiter.isascii():
+    if not delimiter.isascii():
         return None
     if not text.endswith(b"\n"):
         text += b"\n"
@@ -186,8 +213,12 @@ def plain_fields(text: bytes, delimiter: str, fields: int) -> Fields | None:
     raw = np.frombuffer(text, np.uint8)
     ends_line = raw == ord("\n")
     at_end = ends_line if fields == 1 else ends_line | (raw == ord(delimiter))
+    quotes = text.count(b'"')
+    if quotes:
+        # Even in number before what is not in quotes; 256 is even too.
+        at_end = at_end & (np.cumsum(raw == ord('"'), dtype=np.uint8) & 1 == 0)
     places = np.flatnonzero(at_end)
-    if len(places) % fields:
+    if not len(places) or len(places) % fields:
         return None
     ends = places.astype(np.int32).reshape(-1, fields)
     if np.count_nonzero(ends_line) != len(ends) or not ends_line[ends[:, -1]].all():
@@ -197,6 +228,13 @@ def plain_fields(text: bytes, delimiter: str, fields: int) -> Fields | None:
     begins.reshape(-1)[1:] = ends.reshape(-1)[:-1] + 1
     if returns:
         ends[:, -1] -= raw[ends[:, -1] - 1] == ord("\r")
+    if quotes:
+        quoted = (raw[begins] == ord('"')) & (raw[ends - 1] == ord('"')) & (ends - begins > 1)
+        # Others are in the midst of a field, or stand for one.
+        if 2 * np.count_nonzero(quoted) != quotes:
+            return None
+        begins += quoted
+        ends -= quoted
     sizes = ends - begins
     if sizes.max() > csv.field_size_limit() or (fields == 1 and not sizes.all()):
         return None

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from hashmatch.database.model import Kind, Opinion
 
 
+#: Bad records that are left out, at most, and letters of what is said of one.
+_MOST_FAULTS = 1_000_000
+_MOST_REASON = 500
+
+
 class ListError(ValueError):
     """A list that cannot be read: names the file, the record and the reason."""
 
@@ -103,9 +108,14 @@ class Source:
         """Note a faulty record, or stop at it. `place` is its line, from 1, or its path, such as
         "value[3].MD5".
         """
+        # Reasons quote the list, which may be made of nothing but faults.
+        if len(reason) > _MOST_REASON:
+            reason = f"{reason[:_MOST_REASON]}..."
         fault = f"{self.name}:{place}: {reason}"
         if not self.skip_faults:
             raise ListError(f"{fault} (--on-error skip leaves bad rows out)")
+        if len(self.faults) >= _MOST_FAULTS:
+            raise ListError(f"{fault}; {len(self.faults):,} bad rows came before: it is no list")
         self.faults.append(fault)
 
 

@@ -9,7 +9,6 @@ descriptor's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import numpy as np
 
@@ -44,11 +43,11 @@ def _is_id(text: str) -> bool:
 
 def read(source: Source) -> Iterator[Block]:
     type = hash_type(source.options.hash_type or "pdq")
-    records = Records(b"", source.file)
+    records = Records(source.name, b"", source.file)
     row = 0
     #: That of the first sound record.
     count: int | None = None
-    while some := list(islice(records, _BLOCK_RECORDS)):
+    while some := records.some(_BLOCK_RECORDS):
         kept: list[list[str]] = []
         rows: list[int] = []
         for line, fields, fault in some:

@@ -3,22 +3,27 @@
 A column whose name is a hash type's, in either case, holds hashes of it; a file with at least two
 of them is taken for one of these. A record is one item with up to one hash of each; an empty cell
 is none. Hashes of types that are not matched, such as PhotoDNA's, stay beside it as they are.
-Without a column for it an item's ref is its first hash.
+Without a column for it an item's ref is its hashes, with "-" between them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
 from hashmatch import _core
 from hashmatch.codes import hex_fault
-from hashmatch.formats.csv_list import asked_delimiter, place_beside, record_fault, require_distinct
+from hashmatch.formats.csv_list import (
+    asked_delimiter,
+    place_beside,
+    quoted,
+    record_fault,
+    require_distinct,
+)
 from hashmatch.formats.labels import Labels
-from hashmatch.formats.lines import Record, Records, header_of, lines_to_header
+from hashmatch.formats.lines import Record, Records, header_line, header_of
 from hashmatch.formats.model import Block, ListError, Part, Source
 from hashmatch.formats.together import by_item
 from hashmatch.hash_types import HASH_TYPES, HashType
@@ -55,18 +60,20 @@ def _types(header: Sequence[str]) -> dict[int, HashType]:
 
 
 def read(source: Source) -> Iterator[Part]:
-    begin = lines_to_header(source.file)
+    line, begin = header_line(source.file)
     delimiter = asked_delimiter(source) or _delimiter(begin) or ","
-    records = Records(begin, source.file, delimiter)
-    line, header, fault = next(iter(records), (1, [], None))
+    records = Records(source.name, begin, source.file, delimiter, line)
+    line, header, fault = records.first() or (line, [], None)
     if fault:
         raise ListError(f"{source.name}:{line}: {fault}")
     require_distinct(source, header, line)
     types = _types(header)
+    if len(set(types.values())) < len(types):
+        names = quoted([header[place] for place in types])
+        raise ListError(f"{source.name}:{line}: two columns are of one hash type, of {names}")
     if not types:
-        names = ", ".join(map(repr, header))
         raise ListError(
-            f"{source.name}:{line}: no column of {names} is named after a hash type: "
+            f"{source.name}:{line}: no column of {quoted(header)} is named after a hash type: "
             f"{', '.join(HASH_TYPES)}"
         )
     table = _Table.of(source, header, types)
@@ -110,17 +117,27 @@ class _Table:
             return f"has neither {names}" if len(self.types) > 1 else f"has no {names}"
         return None
 
-    def first_hash(self, record: Sequence[str]) -> str:
-        return next(record[place].lower() for place in self.types if record[place])
+    def ref_of(self, record: Sequence[str]) -> str:
+        """The ref of a record; without a column for it, all its hashes, so that no two items that
+        differ are taken for one.
+        """
+        if self.ref is not None:
+            return record[self.ref]
+        return "-".join(record[place].lower() for place in self.types if record[place])
 
 
 def _blocks(table: _Table, records: Records) -> Iterator[Block]:
     first = 0
-    while some := list(islice(records, _BLOCK_RECORDS)):
+    # What is there twice is one item, with its hashes once.
+    once = table.source.for_database and table.ref is None
+    while some := records.some(_BLOCK_RECORDS):
         kept: list[tuple[int, list[str]]] = []
+        seen: set[str] = set()
         for row, record in enumerate(some, first):
-            if _is_sound(table, record):
+            if _is_sound(table, record) and not (once and table.ref_of(record[1]) in seen):
                 kept.append((row, record[1]))
+                if once:
+                    seen.add(table.ref_of(record[1]))
         for place in table.types:
             yield _block(table, place, [each for each in kept if each[1][place]])
         first += len(some)
@@ -140,12 +157,12 @@ def _is_sound(table: _Table, record: Record) -> bool:
 def _block(table: _Table, hash: int, numbered: Sequence[tuple[int, list[str]]]) -> Block:
     """The hashes in one of the columns."""
     records = [record for _, record in numbered]
-    type, ref, labels = table.types[hash], table.ref, table.labels
+    type, labels = table.types[hash], table.labels
     return Block(
         type.name,
         _core.decode_hex([record[hash] for record in records], type.width),
         np.array([row for row, _ in numbered], np.int64),
-        [table.first_hash(record) if ref is None else record[ref] for record in records],
+        [table.ref_of(record) for record in records],
         None if labels is None else Labels([record[labels] for record in records]),
         kind=table.source.options.kind or "image",
         columns={
