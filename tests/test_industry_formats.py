@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -45,6 +46,16 @@ def test_each_format_is_told_by_its_content(name: str) -> None:
             # These take what no other does.
             if other.name not in (name, "csv", "hex"):
                 assert not other.recognises(head)
+
+
+def test_beginnings_that_take_long_to_tell() -> None:
+    """Each pattern looks at each byte a few times at most."""
+    begun = time.process_time()
+    for piece in (b"<!---->", b"<!--", b" ", b'"', b'{"', b"[", b'["', b"\\", b'"vpdq": [', b"1,"):
+        for begin in (b"", b"{", b'[{"', b'<queryResult x="'):
+            head = begin + piece * (65_536 // len(piece))
+            assert not any(format.recognises(head) for format in FORMATS)
+    assert time.process_time() - begun < 5
 
 
 def test_other_files_are_of_no_format() -> None:

@@ -56,7 +56,7 @@ _MAX_TEXT = 4 << 20
 _MAX_NAMES = 1_000
 
 _HEAD = re.compile(
-    rb"""\s*(?:<\?xml[^>]*\?>)?(?:\s|<!--.*?-->)*<(?:[\w.-]+:)?queryResult[\s>][^>]*?"""
+    rb"""\s*+(?:<\?xml[^>]*\?>)?(?>\s|<!--(?>.*?-->))*+<(?:[\w.-]+:)?queryResult[\s>][^>]*?"""
     rb"""["']""" + re.escape(_NAMESPACE.encode()) + rb"""["']""",
     re.DOTALL,
 )
