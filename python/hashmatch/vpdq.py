@@ -17,14 +17,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hashmatch.codes import Codes, decode_digits
+from hashmatch.codes import Codes, as_codes, decode_digits, encode_hex
+from hashmatch.hash_types import HASH_TYPES
 
 if TYPE_CHECKING:
     from hashmatch.vocabulary import Numbers
 
 _FRAME = re.compile(
-    r"([0-9a-f]{64}),([0-9]{1,3}),([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]{1,3})?)", re.IGNORECASE
+    r"([0-9a-f]{64}),([0-9]{1,3}),([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]{1,3})?)",
+    re.IGNORECASE | re.ASCII,
 )
 _MAX_SECONDS = (2**32 - 2) / 1000
 
@@ -50,10 +53,7 @@ class Frames:
 
 def format_frames(frames: Frames) -> str:
     """The vPDQ string. Frames without a quality get 100, and those without a time 0."""
-    from hashmatch.codes import as_codes, encode_hex
-    from hashmatch.hash_types import hash_type
-
-    hashes = encode_hex(as_codes(frames.codes, hash_type("pdq")))
+    hashes = encode_hex(as_codes(frames.codes, HASH_TYPES["pdq"]))
     quality = [100] * len(hashes) if frames.quality is None else frames.quality
     times = [0] * len(hashes) if frames.time_ms is None else frames.time_ms
     return json.dumps(
@@ -74,9 +74,7 @@ def _listed(text: str) -> list[str]:
     return frames
 
 
-def _columns(
-    texts: Sequence[str],
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[int], list[int]]:
+def _columns(texts: Sequence[str]) -> tuple[NDArray[np.uint8], list[int], list[int]]:
     digits, quality, time_ms = [], [], []
     for place, text in enumerate(texts):
         match = _FRAME.fullmatch(text) if isinstance(text, str) else None

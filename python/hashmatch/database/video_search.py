@@ -99,22 +99,19 @@ class VideoSearch:
 
     def pairs(self, upload: Prepared, items: NDArray[np.uint64]) -> Pairs:
         """The pairs of frames that are near each other, of an upload and items that it matches;
-        ordered by item, the upload's frame, distance and signal. Of the frames with one code the
-        first stands for all.
+        those of each item ordered by the upload's frame, distance and signal. Of the frames with
+        one code the first stands for all.
         """
         parts = []
         with self.open_catalog() as catalog:
             for at in range(0, len(items), _ITEMS_AT_ONCE):
-                known = catalog.item_frames("pdq", np.sort(items[at : at + _ITEMS_AT_ONCE]))
+                known = catalog.item_frames("pdq", items[at : at + _ITEMS_AT_ONCE])
                 rows, _ = self._counted(known)
                 frame, near, distance = self._near(upload, known, rows)
                 frames = known.frames
                 owners = known.firsts[frames.items[near]]
                 parts.append((owners, frames.ids[near], frame, frames.time_ms[near], distance))
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        item, signal, frame, _, distance = columns
-        order = np.lexsort((signal, distance, frame, item))
-        return Pairs(*(column[order] for column in columns))
+        return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _candidates(self, upload: Prepared) -> NDArray[np.uint64]:
         """Videos that may match, and the signals near a frame that are no video's."""
@@ -161,7 +158,7 @@ class VideoSearch:
         self, upload: Prepared, known: ItemFrames, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
         """Places of the upload's frames and rows of the known ones, of `rows`, that are near each
-        other, and their distances.
+        other, and their distances; ordered by frame, distance, row.
         """
         codes = np.ascontiguousarray(known.frames.codes[rows])
         found = _core.scan(upload.codes, codes, self.limits.max_distance, self.threads)
