@@ -264,7 +264,7 @@ def test_an_item_over_several_blocks(
 ) -> None:
     monkeypatch.setattr(lines, "BLOCK_BYTES", 67 * rows)
     monkeypatch.setattr(csv_list, "_BATCH_RECORDS", rows)
-    monkeypatch.setattr("hashmatch.database.exchange._BATCH_RECORDS", rows)
+    monkeypatch.setattr("hashmatch.formats.exported._BATCH_RECORDS", rows)
     refs = ["v"] * 5 + ["w"] + ["x"] * 3 + ["y"] * 2
     rows_of_csv = [f"{ref},{text}" for ref, text in zip(refs, HEX, strict=False)]
     (tmp_path / "frames.csv").write_text("\n".join(["ref,hash", *rows_of_csv]))
