@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import av
+import numpy as np
 from PIL import Image, ImageFilter
 
 #: What the video shows, a second each.
@@ -41,7 +42,8 @@ def make_video(path: Path) -> None:
         stream.width, stream.height = VIDEO_SIZE
         stream.pix_fmt = "yuv420p"
         for name in SHOWN:
-            frame = av.VideoFrame.from_image(photograph(name).resize(VIDEO_SIZE))
+            pixels = np.asarray(photograph(name).resize(VIDEO_SIZE))
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
             for _ in range(10):
                 container.mux(stream.encode(frame))
         container.mux(stream.encode())
