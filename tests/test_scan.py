@@ -221,6 +221,7 @@ def test_page(made: Path, tmp_path: Path, run: Run) -> None:
     for reason in ("is empty", "is a named pipe", "quality 0 is below 50: not matched by PDQ"):
         assert reason in page.texts
     assert "86 % of this, 50 % of the known one, 0:00 to 0:05" in page.texts
+    assert "14 % of this, 0:06" in page.texts
     counts = dict(reversed(list(zip(page.texts, page.texts[1:], strict=False))))
     assert [counts[name] for name in ("matched", "files", "pictures", "videos", "unreadable")] == [
         "5", "14", "5", "3", "5"

@@ -4,9 +4,12 @@ Meta's vpdq (https://github.com/facebook/ThreatExchange/tree/main/vpdq) takes th
 and hashes every n-th frame that its decoder gives, where n is the whole part of the stream's mean
 frames a second. It calls the time of a frame its number over the frames a second, whatever the time
 stamps say. Frames are hashed in their own size, as RGB by the matrix of BT.601, whatever the file
-says of its colours. All of that is so here, and on the videos that vpdq publishes hashes of, every
-frame has the same number, time and quality, and a code within 6 bits: as near as vpdq is to itself
-from one processor to another.
+says of its colours. All of that is so here.
+
+On the 14 videos that vpdq publishes hashes of, made by other versions of FFmpeg on other
+processors, all 5,872 frames have the same number and time, a quality within 1 and, from quality 50
+on, a code within 6 bits; within 22 in one video in the dark. On the newest of them 149 of 150 codes
+are equal.
 
 What differs: brightness is rounded once instead of twice, which can change single bits; interlaced
 frames become RGB field by field; of a damaged video the frames before the damage are given; and

@@ -31,6 +31,11 @@ _State: TypeAlias = Literal["begun", "ready", "ended"]
 _BEGIN_S = 120.0
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A job without a result."""

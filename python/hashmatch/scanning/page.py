@@ -145,11 +145,8 @@ def _match_row(match: Match) -> str:
         f'<span class="label verdict">{_text(verdict)}</span> ' for verdict in match.verdicts
     )
     distance = f"<strong>{match.distance}</strong> {_TYPES[match.hash_type]}"
-    if match.query_percent is not None and match.video_percent is not None:
-        distance += (
-            f'<br><span class="part">{match.query_percent:.0f} % of this, '
-            f"{match.video_percent:.0f} % of the known one{_times(match)}</span>"
-        )
+    if match.query_percent is not None:
+        distance += f'<br><span class="part">{_part(match)}</span>'
     cells = (
         distance,
         _text(match.ref),
@@ -164,12 +161,16 @@ def _match_row(match: Match) -> str:
     return f"<tr>{shown}</tr>\n"
 
 
-def _times(match: Match) -> str:
+def _part(match: Match) -> str:
+    """How much of a video matched, how much of the known one, if that is a video, and where."""
+    parts = [f"{match.query_percent:.0f} % of this"]
+    if any(pair.signal_ms is not None for pair in match.frames):
+        parts.append(f"{match.video_percent:.0f} % of the known one")
     times = [pair.time_ms for pair in match.frames if pair.time_ms is not None]
-    if not times:
-        return ""
-    first, last = _clock(min(times)), _clock(max(times))
-    return f", {first}" if first == last else f", {first} to {last}"
+    if times:
+        first, last = _clock(min(times)), _clock(max(times))
+        parts.append(first if first == last else f"{first} to {last}")
+    return ", ".join(parts)
 
 
 def _clock(time_ms: int) -> str:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from hashmatch.hashing.contents import FileHashes, hash_file
 from hashmatch.hashing.thumbnails import thumbnail
 from hashmatch.hashing.walking import walk
-from hashmatch.hashing.workers import Failure, Workers
+from hashmatch.hashing.workers import Failure, Workers, cores
 from hashmatch.scanning.findings import Finding
 from hashmatch.scanning.matching import Matcher
 
@@ -54,7 +54,7 @@ def hash_paths(
         tempfile.NamedTemporaryFile(prefix="hashmatch-") as turns,
         Workers(
             HashTask(types, time_limit_s, turns.name),
-            workers or os.cpu_count() or 1,
+            workers or cores(),
             time_limit_s=time_limit_s * _GRACE + _GRACE_S,
             memory_bytes=MEMORY_BYTES,
         ) as processes,
@@ -123,7 +123,7 @@ def thumbnails(
     made: dict[str, bytes] = {}
     with Workers(
         ThumbnailTask(THUMBNAIL_SIDE),
-        workers or os.cpu_count() or 1,
+        workers or cores(),
         time_limit_s=time_limit_s,
         memory_bytes=MEMORY_BYTES,
     ) as processes:
