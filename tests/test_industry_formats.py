@@ -446,19 +446,19 @@ def test_vpdq_one_list_is_one_video() -> None:
 
 def test_vpdq_of_several_videos() -> None:
     frames = {"a": vpdq_frames(2), "b": vpdq_frames(3, 10)}
-    lists = json.dumps(frames).encode()
+    lists = json.dumps({"a": frames["a"], "7": frames["b"]}).encode()
     as_objects: list[dict[str, Any]] = [
         {"name": "a", "vpdq": frames["a"]},
-        {"id": "b", "vpdq": json.dumps(frames["b"])},
+        {"id": 7, "vpdq": json.dumps(frames["b"])},
     ]
     objects = json.dumps(as_objects).encode()
     lines = b"\n".join(json.dumps(line).encode() for line in as_objects)
     for content in (lists, objects, lines):
         assert BY_NAME["vpdq-json"].recognises(content)
         items = state(read("vpdq-json", content)[0])["items"]
-        assert [(ref, len(items[None, ref]["signals"]["pdq"])) for ref in "ab"] == [
+        assert [(ref, len(items[None, ref]["signals"]["pdq"])) for ref in "a7"] == [
             ("a", 2),
-            ("b", 3),
+            ("7", 3),
         ]
 
 

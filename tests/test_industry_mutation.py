@@ -182,8 +182,8 @@ def test_a_video_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     line = json.dumps({"ref": "a", "hash": digest("pdq", 1)}).encode()
     for name, begin, piece, reason in (
         ("vpdq-text", b"", vpdq_lines(1), "has more than 1,000 frames"),
-        ("vpdq-json", b"[", frame + b",", "is of over 1,000 frames"),
-        ("vpdq-json", b'{"a": [', frame + b",", "a: is of over 1,000 frames"),
+        ("vpdq-json", b"[", frame + b",", "has more than 1,000 frames"),
+        ("vpdq-json", b'{"a": [', frame + b",", "a: has more than 1,000 frames"),
         ("jsonl", b"", line + b"\n", "has an item of more than 1,000 signals"),
     ):
         file = _Endless(chain([begin] if begin else [], repeat(piece)))

@@ -17,6 +17,8 @@ from hashmatch.vocabulary import Kind
 
 #: Records that are looked at to tell a file's format.
 _LOOKED_AT = 8
+#: Characters of a field's name that a message has.
+_MOST_NAME = 80
 
 
 class Entry(NamedTuple):
@@ -37,7 +39,7 @@ class Entry(NamedTuple):
         if isinstance(self.place, int):
             self.source.fault(self.place, str(error))
         else:
-            named = error.name and f".{error.name}"
+            named = error.name and f".{error.name[:_MOST_NAME]}"
             self.source.fault(f"{self.place}{named}", error.reason)
 
 

@@ -27,6 +27,7 @@ from hashmatch.formats.fields import (
     Fields,
     clipped,
     take_column,
+    take_id,
     take_labels,
     take_opinions,
     take_text,
@@ -173,7 +174,7 @@ class _Reader:
         name = next((name for name in _REFS if fields.get(name) is not None), None)
         if name is None:
             raise FieldError("", f"has none of {', '.join(_REFS)}")
-        ref = take_text(fields[name], name)
+        ref = take_id(fields, name)
         contributor = fields.get("contributor")
         if contributor is not None:
             contributor = take_text(contributor, "contributor", empty=True)
@@ -216,7 +217,7 @@ class _Reader:
                 hash = hash._replace(columns=of_frame)
             hashes.append(hash)
             if len(hashes) > MAX_FRAMES:
-                raise ListError(f"{self._source.name}:{place}: is of over {MAX_FRAMES:,} frames")
+                raise ListError(f"{self._source.name}:{place}: has more than {MAX_FRAMES:,} frames")
         return hashes
 
     def _hash(self, row: int, frame: object) -> Hash:
