@@ -26,6 +26,7 @@ from hashmatch import FormatError
 from hashmatch.database import schema, writer
 from hashmatch.database.catalog import Catalog
 from hashmatch.database.connections import Connection, SyncError
+from hashmatch.database.feeds import FeedTable
 from hashmatch.database.model import SegmentRecord
 from hashmatch.hash_types import HASH_TYPES
 from oracle import random_codes
@@ -134,20 +135,36 @@ def test_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = fill(tmp_path)
     steps = ("ALTER TABLE hash_set ADD COLUMN colour TEXT", "CREATE TABLE colour (name TEXT)")
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, (*steps, "no SQL")))
-    with pytest.raises(FormatError, match="has catalog version 1, this hashmatch reads 2: open it"):
+    current = len(schema.MIGRATIONS) - 1
+    words = f"has catalog version {current}, this hashmatch reads {current + 1}: open it"
+    with pytest.raises(FormatError, match=words):
         Catalog.open(tmp_path, "r")
     with pytest.raises(FormatError, match="syntax error"):
         Catalog.open(tmp_path, "r+")
     # The upgrade that failed left nothing.
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.MIGRATIONS[0], steps))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS[:-1], steps))
     Catalog.open(tmp_path, "r+").close()
     assert_still_holds(tmp_path, model)
     monkeypatch.undo()
     for mode in ("r", "r+", "c"):
-        with pytest.raises(
-            FormatError, match=r"version 2, .* up to 1: a newer hashmatch is needed"
-        ):
+        words = rf"version {current + 1}, .* up to {current}: a newer hashmatch is needed"
+        with pytest.raises(FormatError, match=words):
             Catalog.open(tmp_path, mode)
+
+
+def test_a_catalog_of_the_first_version_is_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        model = fill(tmp_path)
+    with pytest.raises(FormatError, match=r"has catalog version 1, .* open it once with mode"):
+        Catalog.open(tmp_path, "r")
+    with Catalog.open(tmp_path, "r+") as catalog:
+        assert FeedTable(catalog).list() == []
+        FeedTable(catalog).add("f", catalog.sets()[0].name, "ncmec", {"environment": "NGO"}, "")
+        assert catalog.check() == []
+    assert_still_holds(tmp_path, model)
 
 
 # The one writer.

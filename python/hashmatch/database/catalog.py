@@ -26,6 +26,7 @@ from hashmatch.database import schema
 from hashmatch.database.changes import Change, OnError, now_ms
 from hashmatch.database.checking import find_faults
 from hashmatch.database.columns import require_text
+from hashmatch.database.connections import Connection
 from hashmatch.database.loading import Progress, load
 from hashmatch.database.locking import WriterLock
 from hashmatch.database.model import Batch, Counts, HistoryRow, SegmentRecord, SetRecord
@@ -170,6 +171,12 @@ class Catalog:
         with self.snapshot() as snapshot:
             return snapshot.history(set_name, ref, limit)
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state until the block ends."""
+        with self._readers.transaction() as connection:
+            yield connection
+
     def check(self) -> list[str]:
         """Read everything and say in words what is wrong; an empty list if nothing is."""
         with self._readers.transaction() as connection:
@@ -201,6 +208,12 @@ class Catalog:
                 "INSERT INTO hash_set VALUES (?, ?, ?, ?, '', 0, 0, 0, ?, ?)",
                 (number, name, owner, json.dumps(distances), now, now),
             )
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that makes no generation: it is for what does not concern searches."""
+        with self._require_writer().transaction() as connection:
+            yield connection
 
     @contextmanager
     def change(self, set_name: str, who: str = "", on_error: OnError = "raise") -> Iterator[Change]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
@@ -40,6 +41,13 @@ from hashmatch.database.rows import (
 from hashmatch.database.snapshot import Snapshot
 
 OnError: TypeAlias = Literal["raise", "skip"]
+
+#: The opinions on some refs of those contributors whose names begin with a text.
+_HELD_OPINIONS = """
+    SELECT ref, contributor.name, opinion.number, opinion.contributor, verdict, labels
+    FROM json_each(?1) CROSS JOIN opinion ON opinion.hash_set = ?2 AND ref = value
+    CROSS JOIN contributor ON contributor.number = opinion.contributor
+    WHERE removed IS NULL AND substr(contributor.name, 1, length(?3)) = ?3"""
 
 #: Items held before they are written, so that a change of any size takes little memory; an item
 #: counts for its signals and about so much besides.
@@ -84,6 +92,8 @@ class Change:
         self._known: dict[tuple[int, str], Known | None] = {}
         self._wanted: dict[tuple[int, str], Version | None] = {}
         self._held_bytes = 0
+        #: The next signal id when `replace` was called.
+        self._replaced_from: int | None = None
         self._ended = False
 
     def add(
@@ -126,6 +136,43 @@ class Change:
         self.say(batch.opinions)
         self._flush_if_large()
 
+    def put_whole(self, batches: Iterable[Batch]) -> None:
+        """Add items, or update them to be just what the batches say of them: signals of hash types
+        that no batch has for an item, and labels that none gives, are gone. Errors are those of
+        `add`; a call that raises has put nothing.
+        """
+        whole: dict[tuple[int, str], Version] = {}
+        said: list[Opinion] = []
+        for batch in batches:
+            items = self.take(batch)
+            contributor = self.contributor(batch.contributor)
+            labels = items.labels or [None] * len(items.refs)
+            columns = zip(items.refs, labels, items.counts, items.runs, strict=True)
+            for ref, text, count, run in columns:
+                key = (contributor, ref)
+                version = Version(items.kind, text, count, items.type_bit, run)
+                before = whole.get(key)
+                if before:
+                    version = before.with_run(version, keep_labels=items.labels is None)
+                whole[key] = version
+            said += batch.opinions
+        for contributor in {contributor for contributor, _ in whole}:
+            self._look_up(contributor, [ref for other, ref in whole if other == contributor])
+        for key, version in whole.items():
+            self._settle(key, version)
+        self.say(said)
+        self._flush_if_large()
+
+    def replace(self) -> None:
+        """What is added from here on is all that the set is to hold: items that were not, even as
+        they already were, are removed when the block ends. Until then, as ever, nothing is seen
+        of it.
+        """
+        self._require_usable()
+        self.flush()
+        self._replaced_from = self.rows.end
+        self.rows.begin_keeping()
+
     def say(self, opinions: Iterable[Opinion]) -> None:
         """`opinion` for each."""
         for each in opinions:
@@ -151,19 +198,25 @@ class Change:
                 self._want(contributor, ref, row.live, keep_labels=row.live.labels is None)
         self._flush_if_large()
 
-    def remove(self, *, refs: Sequence[str], contributor: str | None = None) -> None:
-        """Remove items. A ref that is not there is noted in `counts.rejected` and no error."""
+    def remove(
+        self, *, refs: Sequence[str], contributor: str | None = None, missing_ok: bool = False
+    ) -> None:
+        """Remove items. A ref that is not there is no error; without `missing_ok` it is noted in
+        `counts.rejected`.
+        """
         self._require_usable()
         texts = as_refs(refs)
         faults = dict(ref_faults(texts))
         number = self.contributor(contributor)
         self._look_up(number, [ref for row, ref in enumerate(texts) if row not in faults])
         for row, ref in enumerate(texts):
-            if row not in faults and self._wanted[number, ref] is None:
-                faults[row] = f"no item {ref!r} to remove"
-            if row not in faults:
+            if row in faults:
+                continue
+            if self._wanted[number, ref] is not None:
                 self._wanted[number, ref] = None
                 self.counts.removed += 1
+            elif not missing_ok:
+                faults[row] = f"no item {ref!r} to remove"
         self.counts.rejected += sorted(faults.items())
         self._flush_if_large()
 
@@ -199,6 +252,27 @@ class Change:
         )
         self.counts.opinions += 1
 
+    def say_only(self, refs: Sequence[str], opinions: Sequence[Opinion], of: str) -> None:
+        """Record opinions, and withdraw all others on these refs by contributors whose names begin
+        with `of`.
+        """
+        self._require_usable()
+        kept = {(each.ref, each.contributor) for each in opinions}
+        asked = json.dumps(list(dict.fromkeys(refs)), ensure_ascii=False)
+        held = self._connection.rows(_HELD_OPINIONS, (asked, self.set_number, of))
+        for ref, name, number, *row in held:
+            if (ref, name) not in kept:
+                self._connection.run(
+                    "UPDATE opinion SET removed = ? WHERE number = ?", (self.generation, number)
+                )
+                # A row that was never live tells those who follow the opinions by their numbers.
+                self._connection.run(
+                    "INSERT INTO opinion VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+                    (self.set_number, ref, *row, self.generation),
+                )
+                self.counts.opinions += 1
+        self.say(opinions)
+
     @property
     def checkpoint(self) -> str:
         """How far the set's feed has been followed: any text, kept with the change."""
@@ -227,6 +301,8 @@ class Change:
         """Write what is left, the log, and the set's counts."""
         self._require_usable()
         self.flush()
+        if self._replaced_from is not None:
+            self.counts.removed += self.rows.withdraw_others(self._replaced_from)
         now = now_ms()
         counts = self.counts
         self._connection.run(
@@ -269,18 +345,23 @@ class Change:
     def flush(self) -> None:
         """Write what is wanted where it differs from what is stored."""
         withdrawn: list[Known] = []
+        kept: list[int] = []
         written: list[tuple[int, str, int | None, Version]] = []
         for key, wanted in self._wanted.items():
             known = self._known[key]
             if known and known.live and known.live != wanted:
                 withdrawn.append(known)
-            if wanted and not (known and known.live == wanted):
+            if wanted and known and known.live == wanted:
+                kept.append(known.id)
+            elif wanted:
                 written.append((*key, known.id if known else None, wanted))
         self._known.clear()
         self._wanted.clear()
         self._held_bytes = 0
         self.rows.withdraw(withdrawn)
         self.rows.write(written)
+        if self._replaced_from is not None:
+            self.rows.keep(kept)
 
     def _flush_if_large(self) -> None:
         if self._held_bytes > _HELD_BYTES:
@@ -292,17 +373,20 @@ class Change:
 
     def _want(self, contributor: int, ref: str, added: Version, keep_labels: bool) -> None:
         """Add to what is wanted of a ref that has been looked up."""
-        self._held_bytes += len(added.signals)
         before = self._wanted[contributor, ref]
+        after = before.with_run(added, keep_labels) if before else added
+        self._settle((contributor, ref), after)
+
+    def _settle(self, key: tuple[int, str], after: Version) -> None:
+        """Want just that of a ref that has been looked up."""
+        self._held_bytes += len(after.signals)
+        before = self._wanted[key]
+        self._wanted[key] = after
         if before is None:
-            self._wanted[contributor, ref] = added
             self.counts.added += 1
-            return
-        after = before.with_run(added, keep_labels)
-        if after == before:
+        elif after == before:
             self.counts.unchanged += 1
         else:
-            self._wanted[contributor, ref] = after
             self.counts.updated += 1
 
     def _look_up(self, contributor: int, refs: Iterable[str]) -> None:

@@ -44,6 +44,15 @@ _CONTRADICTIONS = (
         "SELECT number, verdict FROM opinion WHERE verdict NOT IN (1, 2, 4)",
         "opinion {0} has the verdict {1!r}, which is none",
     ),
+    (
+        "SELECT name FROM feed WHERE NOT (json_valid(options) AND json_valid(faults))",
+        "the options or the faults of feed {0!r} are no JSON",
+    ),
+    (
+        """SELECT name FROM feed
+        WHERE NOT (credentials = '' OR credentials GLOB 'env:?*' OR credentials GLOB 'file:?*')""",
+        "the credentials of feed {0!r} are not the name of a variable or file",
+    ),
 )
 
 

@@ -20,6 +20,7 @@ from hashmatch.codes import Codes, as_codes
 from hashmatch.database.catalog import Catalog, Mode
 from hashmatch.database.changes import Change, OnError
 from hashmatch.database.engine import State
+from hashmatch.database.feeds import FeedTable
 from hashmatch.database.filters import limits_for
 from hashmatch.database.folding import make_segments, unlisted_files
 from hashmatch.database.locking import writer_of
@@ -255,6 +256,11 @@ class Database:
         threads = whole(threads, "threads", 0, _MAX_THREADS)
         self._require_writable()
         self._upkeep.rebuild(threads)
+
+    @property
+    def feeds(self) -> FeedTable:
+        """The feeds that fill the sets. `hashmatch.feeds` defines and follows them."""
+        return FeedTable(self._usable_catalog())
 
     # Opening, closing, forking, pickling.
 

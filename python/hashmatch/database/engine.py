@@ -281,6 +281,8 @@ def _verdicts(snapshot: Snapshot, before: Verdicts | None) -> Verdicts:
         return Verdicts(firsts, firsts + counts, masks, opinion, end)
     firsts, counts, masks = snapshot.verdicts(before.opinion, before.end)
     kept = ~np.isin(before.firsts, firsts)
+    held = masks != 0
+    firsts, counts, masks = firsts[held], counts[held], masks[held]
     places = np.searchsorted(before.firsts[kept], firsts)
     return Verdicts(
         np.insert(before.firsts[kept], places, firsts),

@@ -35,7 +35,7 @@ _VERSIONS = """
     FROM version JOIN item USING (id) JOIN contributor ON contributor.number = item.contributor
     WHERE removed IS NULL OR removed > added"""
 _OPINIONS = """
-    SELECT contributor.name, opinion.labels, verdict, added
+    SELECT contributor.name, opinion.labels, verdict, added, removed
     FROM hash_set CROSS JOIN opinion ON opinion.hash_set = hash_set.number AND ref = ?1
     JOIN contributor ON contributor.number = opinion.contributor
     WHERE ?2 IS NULL OR hash_set.name = ?2
@@ -92,6 +92,10 @@ def _add_items(versions: list[Row], events: _Events) -> None:
 
 def _add_opinions(opinions: list[Row], events: _Events) -> None:
     names = {bit: verdict for verdict, bit in VERDICT_BITS.items()}
-    for name, labels, bit, added in opinions:
+    last = {(name, added): place for place, (name, _, _, added, _) in enumerate(opinions)}
+    for place, (name, labels, bit, added, removed) in enumerate(opinions):
         event = Event("opinion", name, tuple(labels_of(labels)), None, None, names[bit])
+        # A row that was never live, and that no other took the place of, stands for a withdrawal.
+        if removed == added and last[name, added] == place:
+            event = replace(event, action="removed", verdict=None)
         events[added].append(event)

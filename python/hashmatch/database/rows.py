@@ -33,6 +33,15 @@ _APPEND = Insertion(
     "INSERT INTO item", "({}, ?1, ?2, {}, ?4, {}, ?5, {}, ?3, NULL, NULL, {})", shared=5
 )
 _WITHDRAW = "UPDATE item SET removed = ? WHERE id IN (SELECT value FROM json_each(?))"
+_KEEP = "INSERT OR IGNORE INTO kept SELECT value FROM json_each(?)"
+#: The ids below one that a set has, in runs.
+_RUNS = """
+    SELECT first, min(?2, coalesce(
+        (SELECT min(first) FROM block AS other WHERE other.first > block.first), ?2))
+    FROM block WHERE hash_set = ?1 AND first < ?2"""
+_OTHERS = """
+    WHERE id >= ?1 AND id < ?2 AND removed IS NULL
+        AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.id = item.id)"""
 #: Shared: set.
 _POINT = Insertion(
     "INSERT INTO latest",
@@ -102,6 +111,37 @@ class ItemRows:
         self._connection.run(_WITHDRAW, (self._generation, ids))
         self.items -= len(rows)
         self.signals -= sum(row.live.size for row in rows if row.live)
+
+    def begin_keeping(self) -> None:
+        """None of the set's rows is known to be kept."""
+        # In a file of SQLite's own, as there may be any number of them.
+        self._connection.run("CREATE TEMP TABLE IF NOT EXISTS kept (id INTEGER PRIMARY KEY)")
+        self._connection.run("DELETE FROM kept")
+
+    def keep(self, ids: Sequence[int]) -> None:
+        """Live rows that stay as they are."""
+        self._connection.run(_KEEP, (json.dumps(ids),))
+
+    def withdraw_others(self, first: int) -> int:
+        """Mark removed what is live in the set, has an id below `first`, and is not kept. How much
+        that is.
+        """
+        items = 0
+        for begin, end in self._connection.rows(_RUNS, (self._set, first)):
+            count, signals = self._connection.row(
+                f"SELECT count(*), coalesce(sum(count), 0) FROM item NOT INDEXED {_OTHERS}",
+                (begin, end),
+            )
+            if count:
+                self._connection.run(
+                    f"UPDATE item NOT INDEXED SET removed = ?3 {_OTHERS}",
+                    (begin, end, self._generation),
+                )
+            items += count
+            self.signals -= signals
+        self._connection.run("DROP TABLE kept")
+        self.items -= items
+        return items
 
     def write(self, rows: Sequence[tuple[int, str, int | None, Version]]) -> None:
         """New rows of (contributor, ref, id of the earlier row, version)."""

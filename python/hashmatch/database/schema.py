@@ -12,6 +12,8 @@ latest       the latest row of each ref of a contributor, live or removed. Not a
 block        which set the signal ids from `first` on belong to, up to the next block
 opinion      one row a version of an opinion
 segment      the live segment files
+feed         one row a feed that fills a hash set, and how following it went. How far it has got is
+             the set's checkpoint.
 """
 
 from __future__ import annotations
@@ -103,6 +105,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             rows INTEGER NOT NULL,
             generation INTEGER NOT NULL,
             size_bytes INTEGER NOT NULL
+        )""",
+    ),
+    (
+        """CREATE TABLE feed (
+            name TEXT NOT NULL PRIMARY KEY,
+            hash_set INTEGER NOT NULL UNIQUE REFERENCES hash_set,
+            exchange TEXT NOT NULL,
+            options TEXT NOT NULL,        -- JSON: name to text
+            credentials TEXT NOT NULL,    -- where they are, never what they are
+            created INTEGER NOT NULL,
+            tried INTEGER,
+            succeeded INTEGER,
+            failures INTEGER NOT NULL,    -- since it last succeeded
+            error TEXT,                   -- why it last failed; NULL if it did not
+            next_try INTEGER,             -- not before, after a failure
+            skipped INTEGER NOT NULL,     -- records that could not be read
+            others INTEGER NOT NULL,      -- records without a signal that can be matched
+            faults TEXT NOT NULL          -- JSON list: the last of those skipped, and why
         )""",
     ),
 )

@@ -45,9 +45,10 @@ _LIVE = """
 _REMOVED = """
     SELECT id, count FROM item WHERE removed > added AND removed > ? ORDER BY +id"""
 _VERDICTS = """
-    SELECT item.id, item.count, sum(DISTINCT verdict)
+    SELECT item.id, item.count,
+        coalesce(sum(DISTINCT verdict) FILTER (WHERE opinion.removed IS NULL), 0)
     FROM {} CROSS JOIN latest USING (hash_set, ref) CROSS JOIN item ON item.id = latest.item
-    WHERE opinion.removed IS NULL AND item.removed IS NULL
+    WHERE item.removed IS NULL
     GROUP BY item.id ORDER BY item.id"""
 _ALL_VERDICTS = _VERDICTS.format("opinion")
 #: Of opinions later than one, and of items with ids from one on.
@@ -166,10 +167,14 @@ class Snapshot:
     ) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint8]]:
         """The live items with opinions: first ids, ascending, counts, and masks of VERDICT_BITS.
 
-        Given what `newest_opinion` and `end_signal` were, those that may differ from then.
+        Given what `newest_opinion` and `end_signal` were, those that may differ from then; and then
+        with a mask of 0 those on which nobody has an opinion any more.
         """
         since = (opinion, first) if opinion else ()
         firsts, counts, masks = self._columns(_NEW_VERDICTS if since else _ALL_VERDICTS, 3, *since)
+        if not since:
+            held = masks != 0
+            firsts, counts, masks = firsts[held], counts[held], masks[held]
         return firsts.astype(np.uint64), counts.astype(np.uint32), masks.astype(np.uint8)
 
     def _columns(self, sql: str, columns: int, *values: object) -> NDArray[np.int64]:
