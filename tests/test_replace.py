@@ -77,11 +77,13 @@ def said(database: Database, name: str = "a") -> dict[tuple[str, str], str]:
 @given(
     states=st.lists(st.tuples(STATE, st.booleans(), st.lists(REFS, max_size=3)), max_size=5),
     held_bytes=st.sampled_from([0, 1 << 20]),
+    adds=st.booleans(),
 )
 def test_states_follow_one_another(
     tmp_path_factory: pytest.TempPathFactory,
     states: list[tuple[dict[str, Shape], bool, list[str]]],
     held_bytes: int,
+    adds: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("replace")
     other: dict[str, Shape] = {"r1": ((), 1, 1)}
@@ -99,12 +101,20 @@ def test_states_follow_one_another(
             change.put_whole(batches(other))
         for state, replaced, removed in states:
             before = wanted
+            apart = replaced and adds
             wanted = dict(state) if replaced else {**wanted, **state}
             with database.change("a") as change:
                 if replaced:
                     change.replace()
-                for ref, shape in state.items():
-                    change.put_whole(batches({ref: shape}))
+                if apart:
+                    for ref, shape in state.items():
+                        for place, name in enumerate(TYPES, 1):
+                            if isinstance(code := shape[place], int):
+                                codes = CODES[name][[code]]
+                                change.add(name, codes, refs=[ref], labels=[shape[0]])
+                else:
+                    for ref, shape in state.items():
+                        change.put_whole(batches({ref: shape}))
                 change.remove(refs=removed, missing_ok=True)
             wanted = {ref: shape for ref, shape in wanted.items() if ref not in removed}
             assert held(database) == wanted
@@ -113,8 +123,9 @@ def test_states_follow_one_another(
             assert counts.rejected == []
             assert counts.added == len(state.keys() - before.keys())
             assert counts.added - counts.removed == len(wanted) - len(before)
-            same = [ref for ref in state if before.get(ref) == state[ref]]
-            assert counts.unchanged == len(same)
+            if not apart:
+                same = [ref for ref in state if before.get(ref) == state[ref]]
+                assert counts.unchanged == len(same)
             assert reader.refresh() == database.generation
             for place, name in enumerate(TYPES, 1):
                 found = {

@@ -19,6 +19,7 @@ from hashmatch import _core
 from hashmatch.bench import measure
 from hashmatch.console import closed_pipe_is_quiet, count, duration, size, tell, tell_faults
 from hashmatch.db_cli import db
+from hashmatch.feed_cli import feed
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.known import Known, Search, open_known, read_list
 from hashmatch.lists import HashList
@@ -50,6 +51,7 @@ def _version(wanted: bool) -> None:
 
 
 app.add_typer(db, name="db")
+app.add_typer(feed, name="feed")
 
 
 @app.callback()

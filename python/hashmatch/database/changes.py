@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
@@ -29,6 +28,7 @@ from hashmatch.database.model import (
     SegmentRecord,
     Verdict,
 )
+from hashmatch.database.opinions import OpinionRows
 from hashmatch.database.packing import type_names
 from hashmatch.database.rows import (
     ItemRows,
@@ -41,13 +41,6 @@ from hashmatch.database.rows import (
 from hashmatch.database.snapshot import Snapshot
 
 OnError: TypeAlias = Literal["raise", "skip"]
-
-#: The opinions on some refs of those contributors whose names begin with a text.
-_HELD_OPINIONS = """
-    SELECT ref, contributor.name, opinion.number, opinion.contributor, verdict, labels
-    FROM json_each(?1) CROSS JOIN opinion ON opinion.hash_set = ?2 AND ref = value
-    CROSS JOIN contributor ON contributor.number = opinion.contributor
-    WHERE removed IS NULL AND substr(contributor.name, 1, length(?3)) = ?3"""
 
 #: Items held before they are written, so that a change of any size takes little memory; an item
 #: counts for its signals and about so much besides.
@@ -87,13 +80,16 @@ class Change:
         self.generation = int(last) + 1
         self.counts = Counts()
         self.rows = ItemRows(connection, self.set_number, self.generation)
+        self._opinions = OpinionRows(connection, self.set_number, self.generation)
         self._contributors: dict[str, int] = {}
         #: Items met since the last flush: as they are stored, and as they are to be.
         self._known: dict[tuple[int, str], Known | None] = {}
         self._wanted: dict[tuple[int, str], Version | None] = {}
         self._held_bytes = 0
-        #: The next signal id when `replace` was called.
+        #: The next signal id when `replace` was called, and what was met since the last flush of
+        #: the items that were not added since then.
         self._replaced_from: int | None = None
+        self._old: set[tuple[int, str]] = set()
         self._ended = False
 
     def add(
@@ -164,9 +160,9 @@ class Change:
         self._flush_if_large()
 
     def replace(self) -> None:
-        """What is added from here on is all that the set is to hold: items that were not, even as
-        they already were, are removed when the block ends. Until then, as ever, nothing is seen
-        of it.
+        """What is added from here on is all that the set is to hold. Items that are not, even as
+        they already were, are removed when the block ends, as are other signals and labels of those
+        that are. Until then, as ever, nothing is seen of it.
         """
         self._require_usable()
         self.flush()
@@ -232,25 +228,11 @@ class Change:
         if verdict not in VERDICT_BITS:
             raise ValueError(f"verdict must be one of {', '.join(VERDICT_BITS)}, not {verdict!r}")
         text = encode_labels(labels)
-        key = (self.set_number, require_text(ref, "ref"), self.contributor(contributor))
-        wanted = (VERDICT_BITS[verdict], text)
-        held = self._connection.rows(
-            """SELECT number, verdict, labels FROM opinion
-            WHERE hash_set = ? AND ref = ? AND contributor = ? AND removed IS NULL""",
-            key,
-        )
-        if held and held[0][1:] == wanted:
+        ref, number = require_text(ref, "ref"), self.contributor(contributor)
+        if self._opinions.record(ref, number, VERDICT_BITS[verdict], text):
+            self.counts.opinions += 1
+        else:
             self.counts.unchanged += 1
-            return
-        for number, *_ in held:
-            self._connection.run(
-                "UPDATE opinion SET removed = ? WHERE number = ?", (self.generation, number)
-            )
-        self._connection.run(
-            "INSERT INTO opinion VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL)",
-            (*key, *wanted, self.generation),
-        )
-        self.counts.opinions += 1
 
     def say_only(self, refs: Sequence[str], opinions: Sequence[Opinion], of: str) -> None:
         """Record opinions, and withdraw all others on these refs by contributors whose names begin
@@ -258,19 +240,7 @@ class Change:
         """
         self._require_usable()
         kept = {(each.ref, each.contributor) for each in opinions}
-        asked = json.dumps(list(dict.fromkeys(refs)), ensure_ascii=False)
-        held = self._connection.rows(_HELD_OPINIONS, (asked, self.set_number, of))
-        for ref, name, number, *row in held:
-            if (ref, name) not in kept:
-                self._connection.run(
-                    "UPDATE opinion SET removed = ? WHERE number = ?", (self.generation, number)
-                )
-                # A row that was never live tells those who follow the opinions by their numbers.
-                self._connection.run(
-                    "INSERT INTO opinion VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-                    (self.set_number, ref, *row, self.generation),
-                )
-                self.counts.opinions += 1
+        self.counts.opinions += self._opinions.withdraw_others(refs, kept, of)
         self.say(opinions)
 
     @property
@@ -297,12 +267,17 @@ class Change:
             self._contributors[name] = number
         return self._contributors[name]
 
-    def finish(self) -> None:
-        """Write what is left, the log, and the set's counts."""
+    def settle(self) -> None:
+        """Write all, and remove what a replacement lacks: the counts are those of the change."""
         self._require_usable()
         self.flush()
         if self._replaced_from is not None:
             self.counts.removed += self.rows.withdraw_others(self._replaced_from)
+            self._replaced_from = None
+
+    def finish(self) -> None:
+        """Write what is left, the log, and the set's counts."""
+        self.settle()
         now = now_ms()
         counts = self.counts
         self._connection.run(
@@ -357,6 +332,7 @@ class Change:
                 written.append((*key, known.id if known else None, wanted))
         self._known.clear()
         self._wanted.clear()
+        self._old.clear()
         self._held_bytes = 0
         self.rows.withdraw(withdrawn)
         self.rows.write(written)
@@ -373,15 +349,16 @@ class Change:
 
     def _want(self, contributor: int, ref: str, added: Version, keep_labels: bool) -> None:
         """Add to what is wanted of a ref that has been looked up."""
-        before = self._wanted[contributor, ref]
-        after = before.with_run(added, keep_labels) if before else added
-        self._settle((contributor, ref), after)
+        key = (contributor, ref)
+        before = None if key in self._old else self._wanted[key]
+        self._settle(key, before.with_run(added, keep_labels) if before else added)
 
     def _settle(self, key: tuple[int, str], after: Version) -> None:
         """Want just that of a ref that has been looked up."""
         self._held_bytes += len(after.signals)
         before = self._wanted[key]
         self._wanted[key] = after
+        self._old.discard(key)
         if before is None:
             self.counts.added += 1
         elif after == before:
@@ -393,6 +370,10 @@ class Change:
         """Learn what is stored of refs that were not met yet."""
         unmet = [ref for ref in dict.fromkeys(refs) if (contributor, ref) not in self._wanted]
         found = dict(self.rows.look_up(contributor, unmet))
+        if self._replaced_from is not None:
+            old = {ref for ref, known in found.items() if known.id < self._replaced_from}
+            kept = self.rows.which_kept([found[ref].id for ref in old])
+            self._old |= {(contributor, ref) for ref in old if found[ref].id not in kept}
         for ref in unmet:
             known = found.get(ref)
             live = known.live if known else None

@@ -122,6 +122,11 @@ class ItemRows:
         """Live rows that stay as they are."""
         self._connection.run(_KEEP, (json.dumps(ids),))
 
+    def which_kept(self, ids: Sequence[int]) -> set[int]:
+        """Those of the rows that are kept."""
+        asked = "SELECT kept.id FROM json_each(?) CROSS JOIN kept ON kept.id = value"
+        return {id for (id,) in self._connection.rows(asked, (json.dumps(ids),))}
+
     def withdraw_others(self, first: int) -> int:
         """Mark removed what is live in the set, has an id below `first`, and is not kept. How much
         that is.
