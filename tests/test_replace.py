@@ -231,6 +231,22 @@ def test_only_what_is_said_stands(
         assert database.check() == []
 
 
+def test_a_replacement_withdraws_opinions_on_what_is_left(database: Database) -> None:
+    with database.change("a") as change:
+        change.put_whole(batches({"r1": ((), 0, 0), "r2": ((), 1, 1)}))
+        for ref, contributor in (("r1", "feed:1"), ("r1", "analyst"), ("r2", "feed:1")):
+            change.opinion(ref, contributor=contributor, verdict="positive")
+    with database.change("a") as change:
+        change.replace("feed:")
+        change.put_whole(batches({"r2": ((), 1, 1)}))
+    assert said(database).keys() == {("r1", "analyst"), ("r2", "feed:1")}
+    assert (change.counts.removed, change.counts.opinions) == (1, 1)
+    with database.change("a") as change:
+        change.replace()
+    assert said(database).keys() == {("r1", "analyst"), ("r2", "feed:1")}
+    assert database.check() == []
+
+
 def test_history_tells_of_a_withdrawn_opinion(database: Database) -> None:
     for opinions in ({("r1", "feed:1"): "positive"}, {}, {}):
         with database.change("a") as change:

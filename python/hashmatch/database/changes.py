@@ -89,6 +89,7 @@ class Change:
         #: The next signal id when `replace` was called, and what was met since the last flush of
         #: the items that were not added since then.
         self._replaced_from: int | None = None
+        self._opinions_of: str | None = None
         self._old: set[tuple[int, str]] = set()
         self._ended = False
 
@@ -159,14 +160,16 @@ class Change:
         self.say(said)
         self._flush_if_large()
 
-    def replace(self) -> None:
+    def replace(self, opinions_of: str | None = None) -> None:
         """What is added from here on is all that the set is to hold. Items that are not, even as
         they already were, are removed when the block ends, as are other signals and labels of those
-        that are. Until then, as ever, nothing is seen of it.
+        that are. Until then, as ever, nothing is seen of it. Opinions stay, but for those of
+        contributors whose names begin with `opinions_of` on refs that are left without an item.
         """
         self._require_usable()
         self.flush()
         self._replaced_from = self.rows.end
+        self._opinions_of = opinions_of
         self.rows.begin_keeping()
 
     def say(self, opinions: Iterable[Opinion]) -> None:
@@ -274,6 +277,8 @@ class Change:
         if self._replaced_from is not None:
             self.counts.removed += self.rows.withdraw_others(self._replaced_from)
             self._replaced_from = None
+            if self._opinions_of is not None:
+                self.counts.opinions += self._opinions.withdraw_left(self._opinions_of)
 
     def finish(self) -> None:
         """Write what is left, the log, and the set's counts."""

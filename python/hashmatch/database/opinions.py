@@ -16,6 +16,15 @@ _OF_SOME = """
     FROM json_each(?1) CROSS JOIN opinion ON opinion.hash_set = ?2 AND ref = value
     CROSS JOIN contributor ON contributor.number = opinion.contributor
     WHERE removed IS NULL AND substr(contributor.name, 1, length(?3)) = ?3"""
+#: Refs without a live item on which such contributors have an opinion.
+_LEFT = """
+    SELECT DISTINCT ref FROM opinion
+    CROSS JOIN contributor ON contributor.number = opinion.contributor
+    WHERE hash_set = ?1 AND removed IS NULL AND substr(contributor.name, 1, length(?2)) = ?2
+        AND NOT EXISTS (
+            SELECT 1 FROM latest CROSS JOIN item ON item.id = latest.item
+            WHERE latest.hash_set = ?1 AND latest.ref = opinion.ref AND item.removed IS NULL
+        )"""
 _END = "UPDATE opinion SET removed = ? WHERE number = ?"
 
 
@@ -59,3 +68,8 @@ class OpinionRows:
             )
             ended += 1
         return ended
+
+    def withdraw_left(self, of: str) -> int:
+        """The same for all opinions of such contributors on refs that no live item has."""
+        refs = [ref for (ref,) in self._connection.rows(_LEFT, (self._set, of))]
+        return self.withdraw_others(refs, (), of)

@@ -126,7 +126,7 @@ class _Follower:
                 )
             reached = staging.position
             with self._change(None if reached is None else self._kept(reached)) as change:
-                change.replace()
+                change.replace(self._prefix)
                 for entries in staging.read():
                     put_entries(change, entries, self._prefix)
             self.followed.replaced = True

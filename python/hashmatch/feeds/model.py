@@ -116,8 +116,10 @@ def ref_of(key: str) -> str:
     return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def hash_of(hash_type: str, text: str, quality: int | None = None) -> Hash:
+def hash_of(hash_type: str, text: object, quality: int | None = None) -> Hash:
     """A signal from its hex, in either case. ValueError says what is wrong with it."""
+    if not isinstance(text, str):
+        raise ValueError(f"hash is no text but {type(text).__name__}")
     fault = hex_fault(text, HASH_TYPES[hash_type])
     if fault:
         raise ValueError(fault)

@@ -32,7 +32,13 @@ class _Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         deadlines = timeout or (CONNECT_S, READ_S)
-        return super().send(request, stream, deadlines, verify, cert, proxies)
+        response = super().send(request, stream, deadlines, verify, cert, proxies)
+        try:
+            response.content  # noqa: B018  read here, so that an error says of which host
+        except requests.RequestException as error:
+            error.request = request
+            raise
+        return response
 
 
 def with_deadlines(session: requests.Session) -> requests.Session:

@@ -1,0 +1,69 @@
+"""Feeds over HTTP: every exchange's pages, deletions and malformed records become its set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hashmatch
+from exchange_servers import KINDS, VARIABLE, ExchangeServer, held, open_with_feed, serving
+from hashmatch.feeds import Outcome, run_once
+
+
+@pytest.fixture(params=KINDS)
+def server(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ExchangeServer]:
+    with serving(request.param) as server:
+        server.patch(monkeypatch)
+        monkeypatch.setenv(VARIABLE, server.credentials())
+        yield server
+
+
+def follow(database: hashmatch.Database) -> Outcome:
+    (outcome,) = run_once(database, now=True)
+    return outcome
+
+
+def test_a_set_follows_its_exchange(server: ExchangeServer, tmp_path: Path) -> None:
+    with open_with_feed(tmp_path / "known", server) as database:
+        with hashmatch.open(tmp_path / "known") as reader:
+            for turn in range(6):
+                server.change(turn, steps=0 if turn == 3 else 12)
+                outcome = follow(database)
+                assert outcome.error is None
+                assert held(database, "s") == server.expected()
+                assert reader.refresh() == database.generation
+                assert held(reader, "s") == server.expected()
+                # Once more brings nothing, and makes no generation.
+                before = database.generation
+                again = follow(database).followed
+                assert again and not again.faults
+                assert (again.added, again.updated, again.removed, again.opinions) == (0,) * 4
+                assert database.generation == before
+        assert len(server.requests) > 15  # There were pages.
+        assert database.check() == []
+        feed = database.feeds.get("f")
+        assert feed.succeeded and feed.error is None and feed.skipped == 0
+
+
+def test_malformed_records_are_skipped_and_told(server: ExchangeServer, tmp_path: Path) -> None:
+    with open_with_feed(tmp_path / "known", server) as database:
+        for turn in range(3):
+            server.change(turn)
+            for number in range(5):
+                server.break_one(number)
+            server.change(turn + 100)
+            outcome = follow(database)
+            assert outcome.error is None
+            assert held(database, "s") == server.expected()
+            assert outcome.followed
+            faults = outcome.followed.faults
+            assert len(faults) >= 5
+            assert any("bad0" in fault or "9000" in fault for fault in faults), faults
+        feed = database.feeds.get("f")
+        assert feed.skipped >= 15
+        assert 5 <= len(feed.faults) <= 20
+        assert feed.failures == 0
