@@ -98,6 +98,11 @@ class ExchangeServer:
         """Have a malformed record among the others."""
         raise NotImplementedError
 
+    def spoil(self, number: int) -> None:
+        """`break_one`, at a time of its own."""
+        self.break_one(number)
+        self.now += 1
+
     def change(self, seed: int, steps: int = 8) -> None:
         """Some records come, change and go, the same for the same seed."""
         chance = random.Random(f"{self.exchange} {seed}")

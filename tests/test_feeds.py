@@ -54,7 +54,7 @@ def test_malformed_records_are_skipped_and_told(server: ExchangeServer, tmp_path
         for turn in range(3):
             server.change(turn)
             for number in range(5):
-                server.break_one(number)
+                server.spoil(number)
             server.change(turn + 100)
             outcome = follow(database)
             assert outcome.error is None

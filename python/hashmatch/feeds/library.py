@@ -223,8 +223,10 @@ def _owner(opinion: SignalOpinion) -> str:
 
 
 def united(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    """Labels of several lists, each once."""
-    return tuple(dict.fromkeys(label for labels in lists for label in labels))
+    """Labels of several lists, each once, in an order that does not depend on that of the lists:
+    exchanges have them in any, and an item is not another one for that.
+    """
+    return tuple(sorted({label for labels in lists for label in labels}))
 
 
 def position_of(checkpoint: Any) -> Position:

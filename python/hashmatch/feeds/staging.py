@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +19,6 @@ from hashmatch._core import FormatError
 from hashmatch.database.connections import Connection
 from hashmatch.feeds.model import Delta, Entry, Hash, Position, Said
 
-_FOLDER = "feeds"
 _VERSION = 1
 _TABLES = (
     "CREATE TABLE entry (ref TEXT NOT NULL PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID",
@@ -38,7 +36,6 @@ class Staging:
         """
         self._path = _path(folder, set_name)
         self._identity = identity
-        self._path.parent.mkdir(exist_ok=True)
         try:
             self._connection = self._open()
         except (FormatError, ValueError):
@@ -123,13 +120,11 @@ def discard(folder: Path, set_name: str) -> None:
     path = _path(folder, set_name)
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
-    with suppress(OSError):  # Others may have theirs in it.
-        path.parent.rmdir()
 
 
 def _path(folder: Path, set_name: str) -> Path:
     # A name may hold what no file's name can.
-    return folder / _FOLDER / f"{hashlib.sha256(set_name.encode()).hexdigest()[:32]}.new"
+    return folder / f"feed-{hashlib.sha256(set_name.encode()).hexdigest()[:32]}.new"
 
 
 def _text(entry: Entry) -> str:
