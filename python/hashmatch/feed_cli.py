@@ -273,7 +273,6 @@ def _facts(each: FeedRecord) -> dict[str, str]:
         "failures": f"{each.failures:,}",
         "last error": each.error or "none",
         "next try": _time(each.next_try) if each.next_try else "when it is due",
-        "other types": f"{each.others:,}",
         "skipped": f"{each.skipped:,}{', the last:' if each.faults else ''}",
     }
 

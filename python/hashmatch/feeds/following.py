@@ -35,7 +35,7 @@ class Followed:
     updated: int = 0
     removed: int = 0
     opinions: int = 0
-    #: Records that could not be read: how many, and why.
+    #: Records that could not be read, each with why, but those that are known from the last times.
     faults: list[str] = field(default_factory=list)
     #: Records without a signal of a type that can be matched.
     others: int = 0
@@ -146,6 +146,7 @@ class _Follower:
             if files.look() != seen:
                 raise ValueError(f"{files.options['path']}: was written to while it was read")
         self._note(files.faults, 0)
+        self.followed.replaced = True
 
     def _gather(self, exchange: Exchange, position: Position | None, staging: Staging) -> None:
         for delta in exchange.fetch(position):
@@ -200,9 +201,8 @@ class _Follower:
             raise ValueError("the exchange's checkpoint holds the credentials: it is not kept")
 
     def _note(self, faults: list[str], others: int) -> None:
-        if faults or others:
-            self._database.feeds.note_records(self._feed.name, faults, others)
-        self.followed.faults += faults
+        if faults:
+            self.followed.faults += self._database.feeds.note_skipped(self._feed.name, faults)
         self.followed.others += others
 
     def _count(self, records: int) -> None:
