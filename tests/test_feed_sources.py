@@ -25,6 +25,7 @@ from threatexchange.signal_type.md5 import VideoMD5Signal
 from threatexchange.signal_type.pdq.signal import PdqSignal
 
 import hashmatch
+from command import Run
 from exchange_servers import SECRET, VARIABLE, held
 from hashmatch import Database
 from hashmatch.codes import encode_hex
@@ -127,10 +128,13 @@ def test_a_list_that_is_written_to_while_it_is_read(
     assert done(follow(database)) == (2, 0, 0)
 
 
-def test_an_exported_set_comes_back_as_it_was(database: Database, tmp_path: Path) -> None:
-    from hashmatch.database import EXPORT_COLUMNS, export_rows
-    from hashmatch.texts import CsvWriter
-
+def test_an_exported_set_comes_back_as_it_was(
+    database: Database,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run(capfd, monkeypatch)
     database.create("source")
     frames = random_codes(3, 256, seed=1)
     with database.change("source") as change:
@@ -139,12 +143,8 @@ def test_an_exported_set_comes_back_as_it_was(database: Database, tmp_path: Path
         change.opinion("v", contributor="a", verdict="negative")
     path = tmp_path / "exported.csv"
 
-    def export() -> None:
-        with open(path, "w", newline="") as file:
-            writer = CsvWriter(file)
-            writer.rows([EXPORT_COLUMNS, *export_rows(database.contents("source"))])
-
-    export()
+    export = ("db", "export", database.path, "source", "-o", path)
+    assert run(*export)[0] == 0
     add_feed(database, "f", set="s", exchange="files", options={"path": str(path)})
     follow(database)
     assert held(database, "s") == held(database, "source") != {}
@@ -152,7 +152,7 @@ def test_an_exported_set_comes_back_as_it_was(database: Database, tmp_path: Path
     with database.change("source") as change:
         change.remove(refs=["v"])
         change.add("pdq", frames[:1], refs=["v"], kind="video")
-    export()
+    assert run(*export)[0] == 0
     assert done(follow(database)) == (0, 1, 0)
     assert held(database, "s")["v"][:3] == held(database, "source")["v"][:3]
 

@@ -202,8 +202,8 @@ def test_only_what_is_said_stands(
     with hashmatch.open(path, "c") as database:
         database.create("a")
         with database.change("a") as change:
-            for (ref, contributor), verdict in wanted.items():
-                speak(change, [], {(ref, contributor): verdict})
+            change.opinion("r1", contributor="analyst", verdict="negative")
+            change.opinion("r2", contributor="feed", verdict="positive")
         with hashmatch.open(path) as follower:
             for opinions, state in turns:
                 refs = sorted({ref for ref, _ in opinions} | state.keys())
@@ -245,6 +245,15 @@ def test_a_replacement_withdraws_opinions_on_what_is_left(database: Database) ->
         change.replace()
     assert said(database).keys() == {("r1", "analyst"), ("r2", "feed:1")}
     assert database.check() == []
+
+
+@pytest.mark.parametrize(("ref", "contributor"), [("r2", "feed:1"), ("r1", "analyst")])
+def test_an_opinion_that_is_not_among_those_spoken_of(
+    database: Database, ref: str, contributor: str
+) -> None:
+    with pytest.raises(ValueError, match="is not of these"), database.change("a") as change:
+        change.say_only(["r1"], [Opinion(ref, contributor, "positive")], "feed:")
+    assert said(database) == {}
 
 
 def test_history_tells_of_a_withdrawn_opinion(database: Database) -> None:

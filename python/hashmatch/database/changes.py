@@ -28,7 +28,7 @@ from hashmatch.database.model import (
     SegmentRecord,
     Verdict,
 )
-from hashmatch.database.opinions import OpinionRows
+from hashmatch.database.opinions import OpinionRows, Stated
 from hashmatch.database.packing import type_names
 from hashmatch.database.rows import (
     ItemRows,
@@ -227,24 +227,37 @@ class Change:
         It concerns all items of the set with that ref, whoever contributed them, those that come
         later included. ValueError on a bad ref, contributor or verdict.
         """
-        self._require_usable()
-        if verdict not in VERDICT_BITS:
-            raise ValueError(f"verdict must be one of {', '.join(VERDICT_BITS)}, not {verdict!r}")
-        text = encode_labels(labels)
-        ref, number = require_text(ref, "ref"), self.contributor(contributor)
-        if self._opinions.record(ref, number, VERDICT_BITS[verdict], text):
+        key, stated = self._stated(Opinion(ref, contributor, verdict, labels))
+        if self._opinions.record(*key, stated):
             self.counts.opinions += 1
         else:
             self.counts.unchanged += 1
 
-    def say_only(self, refs: Sequence[str], opinions: Sequence[Opinion], of: str) -> None:
-        """Record opinions, and withdraw all others on these refs by contributors whose names begin
-        with `of`.
+    def say_only(self, refs: Sequence[str], opinions: Iterable[Opinion], of: str) -> None:
+        """Have the opinions on some refs, of contributors whose names begin with `of`, be just
+        these; others of theirs are withdrawn. ValueError on a bad opinion, or one that is not on
+        these refs or of these contributors.
         """
+        about = set(refs)
+        wanted: dict[tuple[str, int], Stated] = {}
+        for each in opinions:
+            if each.ref not in about or not each.contributor.startswith(of):
+                raise ValueError(
+                    f"the opinion of {each.contributor!r} on {each.ref!r} is not of these: {of}..."
+                )
+            key, stated = self._stated(each)
+            wanted[key] = stated
+        self.counts.opinions += self._opinions.record_only(refs, wanted, of)
+
+    def _stated(self, opinion: Opinion) -> tuple[tuple[str, int], Stated]:
         self._require_usable()
-        kept = {(each.ref, each.contributor) for each in opinions}
-        self.counts.opinions += self._opinions.withdraw_others(refs, kept, of)
-        self.say(opinions)
+        if opinion.verdict not in VERDICT_BITS:
+            raise ValueError(
+                f"verdict must be one of {', '.join(VERDICT_BITS)}, not {opinion.verdict!r}"
+            )
+        labels = encode_labels(opinion.labels)
+        ref, contributor = require_text(opinion.ref, "ref"), self.contributor(opinion.contributor)
+        return (ref, contributor), Stated(VERDICT_BITS[opinion.verdict], labels)
 
     @property
     def checkpoint(self) -> str:
