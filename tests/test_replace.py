@@ -21,8 +21,12 @@ CODES = {name: random_codes(4, HASH_TYPES[name].bits, seed=5) for name in TYPES}
 Shape = tuple[tuple[str, ...], int | None, int | None]
 
 REFS = st.sampled_from([f"r{number}" for number in range(8)])
-SHAPE: st.SearchStrategy[Shape] = st.tuples(
-    st.sampled_from([(), ("x",), ("y", "z")]), st.none() | st.integers(0, 3), st.integers(0, 3)
+LABELS: st.SearchStrategy[tuple[str, ...]] = st.sampled_from([(), ("x",), ("y", "z")])
+PLACE = st.integers(0, 3)
+SHAPE: st.SearchStrategy[Shape] = st.one_of(
+    st.tuples(LABELS, PLACE, PLACE),
+    st.tuples(LABELS, st.none(), PLACE),
+    st.tuples(LABELS, PLACE, st.none()),
 )
 STATE = st.dictionaries(REFS, SHAPE, max_size=6)
 OPINIONS = st.dictionaries(
@@ -73,7 +77,7 @@ def said(database: Database, name: str = "a") -> dict[tuple[str, str], str]:
     return {(each.ref, each.contributor): each.verdict for each in opinions}
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(
     states=st.lists(st.tuples(STATE, st.booleans(), st.lists(REFS, max_size=3)), max_size=5),
     held_bytes=st.sampled_from([0, 1 << 20]),
@@ -191,7 +195,13 @@ def speak(change: Change, refs: list[str], opinions: dict[tuple[str, str], str])
 
 
 @settings(max_examples=30, derandomize=True, deadline=None)
-@given(turns=st.lists(st.tuples(OPINIONS, STATE), min_size=1, max_size=4))
+@given(
+    turns=st.lists(
+        st.tuples(OPINIONS, st.dictionaries(REFS, st.tuples(LABELS, PLACE, PLACE), max_size=6)),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_only_what_is_said_stands(
     tmp_path_factory: pytest.TempPathFactory,
     turns: list[tuple[dict[tuple[str, str], str], dict[str, Shape]]],
