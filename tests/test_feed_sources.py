@@ -346,9 +346,19 @@ def test_a_class_that_always_gives_all(database: Database, pages: list[dict[Any,
     assert outcome.error and "the exchange gave nothing" in outcome.error
 
 
-class Boom:
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
+def test_a_new_state_in_which_a_record_is_malformed(
+    database: Database, pages: list[dict[Any, Any]]
+) -> None:
+    """What is known of it goes on matching."""
+    add_feed(database, "f", set="s", exchange=f"{HERE}:Whole")
+    pages.append({("pdq", code): Metadata(2) for code in HEX[:3]})
+    assert done(follow(database)) == (3, 0, 0)
+    before = held(database, "s")
+    pages[:] = [{("pdq", HEX[0]): object(), ("pdq", HEX[1]): Metadata(2), ("pdq", HEX[4]): 7}]
+    assert done(follow(database)) == (0, 0, 1)
+    assert held(database, "s") == {ref: before[ref] for ref in before if HEX[2] not in ref}
+    pages.append({("pdq", HEX[0]): None})
+    assert done(follow(database)) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(

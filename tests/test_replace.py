@@ -174,6 +174,21 @@ def test_a_replacement_that_raises_changes_nothing(database: Database) -> None:
     assert database.check() == []
 
 
+def test_what_is_kept_stays(database: Database) -> None:
+    old: dict[str, Shape] = {"r1": (("x",), 0, 0), "r2": ((), 1, 1), "r3": ((), 2, 2)}
+    with database.change("a") as change:
+        change.put_whole(batches(old))
+    with database.change("a") as change:
+        change.replace()
+        change.keep(refs=["r1", "r4"])
+        change.flush()
+        change.put_whole(batches({"r2": ((), 3, 3)}))
+        change.keep(refs=["r2"])
+    assert held(database) == {"r1": old["r1"], "r2": ((), 3, 3)}
+    assert (change.counts.updated, change.counts.removed) == (1, 1)
+    assert database.check() == []
+
+
 def test_replacing_does_not_outlast_its_change(database: Database) -> None:
     with database.change("a") as change:
         change.put_whole(batches({"r1": ((), 0, 0)}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
@@ -10,7 +9,6 @@ from hashmatch.codes import Codes
 from hashmatch.database.columns import (
     Items,
     as_refs,
-    encode_labels,
     gather,
     is_unicode,
     ref_faults,
@@ -18,7 +16,6 @@ from hashmatch.database.columns import (
 )
 from hashmatch.database.connections import Connection
 from hashmatch.database.model import (
-    VERDICT_BITS,
     Batch,
     Counts,
     Kind,
@@ -27,8 +24,9 @@ from hashmatch.database.model import (
     Opinion,
     SegmentRecord,
     Verdict,
+    now_ms,
 )
-from hashmatch.database.opinions import OpinionRows, Stated
+from hashmatch.database.opinions import OpinionRows, Stated, stated_by
 from hashmatch.database.packing import type_names
 from hashmatch.database.rows import (
     ItemRows,
@@ -172,6 +170,18 @@ class Change:
         self._opinions_of = opinions_of
         self.rows.begin_keeping()
 
+    def keep(self, *, refs: Sequence[str], contributor: str | None = None) -> None:
+        """Leave items as they are, where `replace` would remove them; refs that are not there are
+        passed over.
+        """
+        self._require_usable()
+        number = self.contributor(contributor)
+        self._look_up(number, refs)
+        for ref in refs:
+            if live := self._wanted[number, ref]:
+                self._settle((number, ref), live)
+        self._flush_if_large()
+
     def say(self, opinions: Iterable[Opinion]) -> None:
         """`opinion` for each."""
         for each in opinions:
@@ -251,13 +261,8 @@ class Change:
 
     def _stated(self, opinion: Opinion) -> tuple[tuple[str, int], Stated]:
         self._require_usable()
-        if opinion.verdict not in VERDICT_BITS:
-            raise ValueError(
-                f"verdict must be one of {', '.join(VERDICT_BITS)}, not {opinion.verdict!r}"
-            )
-        labels = encode_labels(opinion.labels)
-        ref, contributor = require_text(opinion.ref, "ref"), self.contributor(opinion.contributor)
-        return (ref, contributor), Stated(VERDICT_BITS[opinion.verdict], labels)
+        stated = stated_by(opinion)
+        return (require_text(opinion.ref, "ref"), self.contributor(opinion.contributor)), stated
 
     @property
     def checkpoint(self) -> str:
@@ -398,8 +403,3 @@ class Change:
             self._known[contributor, ref] = known
             self._wanted[contributor, ref] = live
             self._held_bytes += _ITEM_BYTES + (len(live.signals) if live else 0)
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970, UTC."""
-    return time.time_ns() // 1_000_000

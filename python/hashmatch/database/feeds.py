@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from hashmatch.database.changes import now_ms
 from hashmatch.database.columns import require_text
 from hashmatch.database.connections import Connection
-from hashmatch.database.model import as_time
+from hashmatch.database.model import as_time, now_ms
 from hashmatch.database.rows import no_such_set
 
 if TYPE_CHECKING:

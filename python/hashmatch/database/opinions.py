@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from hashmatch.database.columns import encode_labels
 from hashmatch.database.connections import Connection, Insertion
+from hashmatch.database.model import VERDICT_BITS, Opinion
 
 _HELD = """
     SELECT number, verdict, labels FROM opinion
@@ -37,6 +39,15 @@ class Stated(NamedTuple):
     #: A bit of VERDICT_BITS.
     verdict: int
     labels: str | None
+
+
+def stated_by(opinion: Opinion) -> Stated:
+    """ValueError if the verdict is none, TypeError if the labels are none."""
+    if opinion.verdict not in VERDICT_BITS:
+        raise ValueError(
+            f"verdict must be one of {', '.join(VERDICT_BITS)}, not {opinion.verdict!r}"
+        )
+    return Stated(VERDICT_BITS[opinion.verdict], encode_labels(opinion.labels))
 
 
 class OpinionRows:

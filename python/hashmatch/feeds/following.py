@@ -129,6 +129,8 @@ class _Follower:
                 change.replace(self._prefix)
                 for entries in staging.read():
                     put_entries(change, entries, self._prefix)
+                for refs in staging.read_skipped():
+                    change.keep(refs=refs)
             self.followed.replaced = True
         discard(self._database.path, self._feed.set)
 
