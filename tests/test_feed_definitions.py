@@ -13,7 +13,7 @@ import pytest
 import hashmatch
 from exchange_servers import SECRET, held
 from hashmatch import Database
-from hashmatch.feeds import Outcome, add_feed, remove_feed, run_once
+from hashmatch.feeds import Outcome, add_feed, reached, remove_feed, run_once
 
 PAGED = "test_feed_sources:Paged"
 
@@ -117,6 +117,32 @@ def test_definitions(database: Database, tmp_path: Path) -> None:
     add_feed(database, "f", set="s", exchange="sample")
     followed = follow(database).followed
     assert followed and (followed.added, followed.updated, followed.removed) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    ["x", "[]", "7", '{"position": {}}', '{"exchange": "files", "options": {}, "position": 1}'],
+)
+@pytest.mark.parametrize("exchange", ["sample", "files"])
+def test_a_checkpoint_that_is_none(
+    database: Database, tmp_path: Path, exchange: str, checkpoint: str
+) -> None:
+    """The feed starts over, and its state can be looked at before."""
+    path = tmp_path / "list.txt"
+    path.write_text("ab" * 32)
+    options = {"path": str(path)} if exchange == "files" else {}
+    add_feed(database, "f", set="s", exchange=exchange, options=options)
+    follow(database)
+    before = held(database, "s")
+    for text in (
+        checkpoint,
+        database.feeds.get("f").checkpoint.replace('"position": {', '"position": {"x": 1, '),
+    ):
+        database.feeds.set_checkpoint("s", text)
+        reached(database.feeds.get("f"))
+        followed = follow(database).followed
+        assert followed and followed.replaced
+        assert held(database, "s") == before
 
 
 @pytest.mark.parametrize(

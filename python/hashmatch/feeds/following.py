@@ -23,6 +23,9 @@ from hashmatch.feeds.staging import Staging, discard
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.texts import json_text
 
+#: What is shorter may be in a checkpoint by chance.
+_SECRET_CHARACTERS = 6
+
 #: Called with the records that came so far.
 Records = Callable[[int], object]
 
@@ -199,7 +202,7 @@ class _Follower:
 
     def _require_no_secret(self, delta: Delta, exchange: Exchange) -> None:
         text = json_text(delta.position)
-        if any(secret in text for secret in exchange.secrets if secret):
+        if any(secret in text for secret in exchange.secrets if len(secret) >= _SECRET_CHARACTERS):
             raise ValueError("the exchange's checkpoint holds the credentials: it is not kept")
 
     def _note(self, faults: list[str], others: int) -> None:

@@ -131,7 +131,8 @@ def _wait_s(feed: FeedRecord, every_s: float) -> float:
 
 
 def _chosen(database: Database, names: Collection[str]) -> list[FeedRecord]:
-    return [database.feeds.get(name) for name in names] if names else database.feeds.list()
+    table = database.feeds
+    return [table.get(name) for name in dict.fromkeys(names)] if names else table.list()
 
 
 class _Runner:
