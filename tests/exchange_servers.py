@@ -616,7 +616,7 @@ def open_with_feed(path: Path, server: ExchangeServer) -> Database:
     return database
 
 
-def wait_until(done: Callable[[], bool], within_s: float = 10.0) -> None:
+def wait_until(done: Callable[[], bool], within_s: float = 30.0) -> None:
     end = time.monotonic() + within_s
     while not done():
         assert time.monotonic() < end

@@ -212,11 +212,11 @@ def test_it_runs_until_it_is_stopped(run: Run, known: Path, tmp_path: Path) -> N
     )
     try:
         with hashmatch.open(known) as reader:
-            wait_until(lambda: bool(held(reader, "s")), 20)
+            wait_until(lambda: bool(held(reader, "s")), 60)
             lists.write_text("cd" * 32)
-            wait_until(lambda: held(reader, "s").keys() == {"cd" * 32}, 20)
+            wait_until(lambda: held(reader, "s").keys() == {"cd" * 32}, 60)
         # Between two looks it lets others write.
-        wait_until(lambda: run("db", "create", known, f"set{time.time()}")[0] == 0, 20)
+        wait_until(lambda: run("db", "create", known, f"set{time.time()}")[0] == 0, 60)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     finally:

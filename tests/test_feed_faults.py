@@ -311,7 +311,7 @@ def test_feeds_do_not_wait_for_one_another(tmp_path: Path, monkeypatch: pytest.M
         assert not runner.is_alive()
     assert states["sound"].succeeded and not states["sound"].error
     assert states["failing"].error == "127.0.0.1 answered 503 Service Unavailable"
-    assert states["failing"].failures == 1
+    assert states["failing"].failures >= 1
     assert states["slow"].tried is None
     assert {outcome.feed for outcome in outcomes} == {"sound", "failing"}
     with hashmatch.open(path, "r+"):
