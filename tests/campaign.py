@@ -67,6 +67,10 @@ CAMPAIGNS: dict[str, tuple[str, Callable[[], tuple[str, bool]]]] = {
         "5,000 times kill -9 of the writer: at named points, at any call, at random moments",
         partial(pytest, "test_database_crash.py", HASHMATCH_ROUNDS=5_000),
     ),
+    "feeds": (
+        "1,000 times kill -9 of a process that follows a feed: at named points, at random moments",
+        partial(pytest, "test_feeds_killed.py", HASHMATCH_ROUNDS=1_000),
+    ),
     "damage": (
         "100,000 damaged index files, opened and searched",
         partial(pytest, "test_corruption.py", HASHMATCH_CASES=100_000),

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +45,8 @@ class Fault(NamedTuple):
     cut: bool = False
     #: Says nothing for so long.
     stall_s: float = 0.0
+    #: Takes so long from one byte to the next.
+    drip_s: float = 0.0
     body: bytes | None = None
 
 
@@ -558,6 +560,12 @@ def serving(kind: str) -> Iterator[ExchangeServer]:
             for name, value in {"Content-Length": str(len(body)), **fault.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
+            if fault.drip_s:
+                with suppress(OSError):
+                    for place in range(len(body)):
+                        self.wfile.write(body[place : place + 1])
+                        released.wait(fault.drip_s)
+                return
             self.wfile.write(body[: len(body) // 2] if fault.cut else body)
 
         do_POST = do_GET
@@ -608,7 +616,7 @@ def open_with_feed(path: Path, server: ExchangeServer) -> Database:
     return database
 
 
-def wait_until(done: Callable[[], bool], within_s: float = 10.0) -> None:
+def wait_until(done: Callable[[], bool], within_s: float = 30.0) -> None:
     end = time.monotonic() + within_s
     while not done():
         assert time.monotonic() < end

@@ -37,6 +37,7 @@ FAULTS = {
     "cut": (Fault(cut=True), "was cut in the middle of an answer"),
     "cut at once": (Fault(cut=True, body=b"x"), "was cut in the middle of an answer"),
     "stall": (Fault(stall_s=5), "did not answer in time"),
+    "drip": (Fault(drip_s=0.05, body=b"x" * 1_000), "did not answer in time"),
     "garbage": (Fault(body=f"<html>{SECRET}".encode()), ""),
     "bomb": (Fault(body=b'<!DOCTYPE x [<!ENTITY a "b">]><queryResult>&a;</queryResult>'), ""),
     "other JSON": (Fault(body=b"[[]]"), ""),
@@ -50,7 +51,6 @@ def server(
     with serving(request.param) as server:
         server.patch(monkeypatch)
         monkeypatch.setenv(VARIABLE, server.credentials())
-        monkeypatch.setattr(sessions, "READ_S", 0.3)
         yield server
 
 
@@ -68,7 +68,9 @@ def require_no_secret(path: Path, *texts: object) -> None:
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_faults(server: ExchangeServer, kind: str, tmp_path: Path) -> None:
+def test_faults(
+    server: ExchangeServer, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "known"
     fault, words = FAULTS[kind]
     with open_with_feed(path, server) as database:
@@ -76,6 +78,9 @@ def test_faults(server: ExchangeServer, kind: str, tmp_path: Path) -> None:
         assert follow(database).error is None
         before = held(database, "s")
         server.change(2, steps=12)
+        if kind in ("stall", "drip"):
+            monkeypatch.setattr(sessions, "READ_S", 0.3)
+            monkeypatch.setattr(sessions, "ANSWER_S", 0.4)
         # Every request in turn fails, until one run comes through without it.
         for failures, later in enumerate(range(1, 40), 1):
             server.faults = {len(server.requests) + later: fault}
@@ -306,7 +311,7 @@ def test_feeds_do_not_wait_for_one_another(tmp_path: Path, monkeypatch: pytest.M
         assert not runner.is_alive()
     assert states["sound"].succeeded and not states["sound"].error
     assert states["failing"].error == "127.0.0.1 answered 503 Service Unavailable"
-    assert states["failing"].failures == 1
+    assert states["failing"].failures >= 1
     assert states["slow"].tried is None
     assert {outcome.feed for outcome in outcomes} == {"sound", "failing"}
     with hashmatch.open(path, "r+"):

@@ -56,7 +56,7 @@ POINTS: list[tuple[Any, str, str]] = [
     (staging.Staging, "put", ""),
     (staging.Staging, "is_empty", ""),
     (FeedTable, "set_checkpoint", ""),
-    (FeedTable, "note_records", ""),
+    (FeedTable, "note_skipped", ""),
     (FeedTable, "note_success", ""),
     (Path, "unlink", ""),
     (changes.Change, "replace", ""),

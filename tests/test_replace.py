@@ -21,8 +21,12 @@ CODES = {name: random_codes(4, HASH_TYPES[name].bits, seed=5) for name in TYPES}
 Shape = tuple[tuple[str, ...], int | None, int | None]
 
 REFS = st.sampled_from([f"r{number}" for number in range(8)])
-SHAPE: st.SearchStrategy[Shape] = st.tuples(
-    st.sampled_from([(), ("x",), ("y", "z")]), st.none() | st.integers(0, 3), st.integers(0, 3)
+LABELS: st.SearchStrategy[tuple[str, ...]] = st.sampled_from([(), ("x",), ("y", "z")])
+PLACE = st.integers(0, 3)
+SHAPE: st.SearchStrategy[Shape] = st.one_of(
+    st.tuples(LABELS, PLACE, PLACE),
+    st.tuples(LABELS, st.none(), PLACE),
+    st.tuples(LABELS, PLACE, st.none()),
 )
 STATE = st.dictionaries(REFS, SHAPE, max_size=6)
 OPINIONS = st.dictionaries(
@@ -73,7 +77,7 @@ def said(database: Database, name: str = "a") -> dict[tuple[str, str], str]:
     return {(each.ref, each.contributor): each.verdict for each in opinions}
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(
     states=st.lists(st.tuples(STATE, st.booleans(), st.lists(REFS, max_size=3)), max_size=5),
     held_bytes=st.sampled_from([0, 1 << 20]),
@@ -170,6 +174,21 @@ def test_a_replacement_that_raises_changes_nothing(database: Database) -> None:
     assert database.check() == []
 
 
+def test_what_is_kept_stays(database: Database) -> None:
+    old: dict[str, Shape] = {"r1": (("x",), 0, 0), "r2": ((), 1, 1), "r3": ((), 2, 2)}
+    with database.change("a") as change:
+        change.put_whole(batches(old))
+    with database.change("a") as change:
+        change.replace()
+        change.keep(refs=["r1", "r4"])
+        change.flush()
+        change.put_whole(batches({"r2": ((), 3, 3)}))
+        change.keep(refs=["r2"])
+    assert held(database) == {"r1": old["r1"], "r2": ((), 3, 3)}
+    assert (change.counts.updated, change.counts.removed) == (1, 1)
+    assert database.check() == []
+
+
 def test_replacing_does_not_outlast_its_change(database: Database) -> None:
     with database.change("a") as change:
         change.put_whole(batches({"r1": ((), 0, 0)}))
@@ -191,7 +210,13 @@ def speak(change: Change, refs: list[str], opinions: dict[tuple[str, str], str])
 
 
 @settings(max_examples=30, derandomize=True, deadline=None)
-@given(turns=st.lists(st.tuples(OPINIONS, STATE), min_size=1, max_size=4))
+@given(
+    turns=st.lists(
+        st.tuples(OPINIONS, st.dictionaries(REFS, st.tuples(LABELS, PLACE, PLACE), max_size=6)),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_only_what_is_said_stands(
     tmp_path_factory: pytest.TempPathFactory,
     turns: list[tuple[dict[tuple[str, str], str], dict[str, Shape]]],
@@ -202,8 +227,8 @@ def test_only_what_is_said_stands(
     with hashmatch.open(path, "c") as database:
         database.create("a")
         with database.change("a") as change:
-            for (ref, contributor), verdict in wanted.items():
-                speak(change, [], {(ref, contributor): verdict})
+            change.opinion("r1", contributor="analyst", verdict="negative")
+            change.opinion("r2", contributor="feed", verdict="positive")
         with hashmatch.open(path) as follower:
             for opinions, state in turns:
                 refs = sorted({ref for ref, _ in opinions} | state.keys())
@@ -245,6 +270,15 @@ def test_a_replacement_withdraws_opinions_on_what_is_left(database: Database) ->
         change.replace()
     assert said(database).keys() == {("r1", "analyst"), ("r2", "feed:1")}
     assert database.check() == []
+
+
+@pytest.mark.parametrize(("ref", "contributor"), [("r2", "feed:1"), ("r1", "analyst")])
+def test_an_opinion_that_is_not_among_those_spoken_of(
+    database: Database, ref: str, contributor: str
+) -> None:
+    with pytest.raises(ValueError, match="is not of these"), database.change("a") as change:
+        change.say_only(["r1"], [Opinion(ref, contributor, "positive")], "feed:")
+    assert said(database) == {}
 
 
 def test_history_tells_of_a_withdrawn_opinion(database: Database) -> None:

@@ -33,7 +33,7 @@ PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The database'
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of a feed.")]
 NamesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME]...", help="Only these feeds.", show_default="all"),
+    typer.Argument(metavar="NAME", help="Only these feeds.", show_default="all"),
 ]
 
 _EVERY_S = 300.0
@@ -69,8 +69,9 @@ def add(
         typer.Option(
             metavar="env:VARIABLE|file:PATH",
             help="Where the credentials are. They are read from there whenever the feed is "
-            "followed, and kept nowhere. What is there: user:password for ncmec and tat, "
-            "function_key,subscription_key for stop_ncii, the access token for fb_threatexchange.",
+            "followed, and kept nowhere. What is there: user:password for ncmec and tat; for "
+            "stop_ncii the function key and the subscription key, a comma between; for "
+            "fb_threatexchange the access token.",
         ),
     ] = "",
 ) -> None:
@@ -273,7 +274,6 @@ def _facts(each: FeedRecord) -> dict[str, str]:
         "failures": f"{each.failures:,}",
         "last error": each.error or "none",
         "next try": _time(each.next_try) if each.next_try else "when it is due",
-        "other types": f"{each.others:,}",
         "skipped": f"{each.skipped:,}{', the last:' if each.faults else ''}",
     }
 

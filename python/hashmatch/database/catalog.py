@@ -23,12 +23,20 @@ from typing import Literal, Self, TypeAlias
 from hashmatch._core import FormatError
 from hashmatch.arguments import whole
 from hashmatch.database import schema
-from hashmatch.database.changes import Change, OnError, now_ms
+from hashmatch.database.changes import Change, OnError
 from hashmatch.database.checking import find_faults
 from hashmatch.database.connections import Connection
 from hashmatch.database.loading import Progress, load
 from hashmatch.database.locking import WriterLock
-from hashmatch.database.model import Batch, Counts, HistoryRow, Removal, SegmentRecord, SetRecord
+from hashmatch.database.model import (
+    Batch,
+    Counts,
+    HistoryRow,
+    Removal,
+    SegmentRecord,
+    SetRecord,
+    now_ms,
+)
 from hashmatch.database.readers import Readers
 from hashmatch.database.rows import contributor_number, list_segment
 from hashmatch.database.snapshot import Snapshot

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from hashmatch.codes import Codes
-from hashmatch.database.columns import Items, as_refs, encode_labels, gather, merged
+from hashmatch.database.columns import Items, as_refs, gather, merged
 from hashmatch.database.connections import Connection
-from hashmatch.database.model import Batch, Counts, Labels, Removal, SegmentRecord
-from hashmatch.database.opinions import OpinionRows
+from hashmatch.database.model import Batch, Counts, Labels, Removal, SegmentRecord, now_ms
+from hashmatch.database.opinions import OpinionRows, Stated, stated_by
 from hashmatch.database.packing import type_names
 from hashmatch.database.rows import (
     ItemRows,
@@ -22,7 +21,6 @@ from hashmatch.database.rows import (
 )
 from hashmatch.database.snapshot import Snapshot
 from hashmatch.vocabulary import (
-    VERDICT_BITS,
     Kind,
     Numbers,
     Opinion,
@@ -164,6 +162,18 @@ class Change:
         self._opinions_of = opinions_of
         self.rows.begin_keeping()
 
+    def keep(self, *, refs: Sequence[str], contributor: str | None = None) -> None:
+        """Leave items as they are, where `replace` would remove them; refs that are not there are
+        passed over.
+        """
+        self._require_usable()
+        number = self.contributor(contributor)
+        self._look_up(number, refs)
+        for ref in refs:
+            if live := self._wanted[number, ref]:
+                self._settle((number, ref), live)
+        self._flush_if_large()
+
     def say(self, opinions: Iterable[Opinion]) -> None:
         """`opinion` for each."""
         for each in opinions:
@@ -223,24 +233,32 @@ class Change:
         It concerns all items of the set with that ref, whoever contributed them, those that come
         later included. ValueError on a bad ref, contributor or verdict.
         """
-        self._require_usable()
-        if verdict not in VERDICT_BITS:
-            raise ValueError(f"verdict must be one of {', '.join(VERDICT_BITS)}, not {verdict!r}")
-        text = encode_labels(labels)
-        ref, number = require_text(ref, "ref"), self.contributor(contributor)
-        if self._opinions.record(ref, number, VERDICT_BITS[verdict], text):
+        key, stated = self._stated(Opinion(ref, contributor, verdict, labels))
+        if self._opinions.record(*key, stated):
             self.counts.opinions += 1
         else:
             self.counts.unchanged += 1
 
-    def say_only(self, refs: Sequence[str], opinions: Sequence[Opinion], of: str) -> None:
-        """Record opinions, and withdraw all others on these refs by contributors whose names begin
-        with `of`.
+    def say_only(self, refs: Sequence[str], opinions: Iterable[Opinion], of: str) -> None:
+        """Have the opinions on some refs, of contributors whose names begin with `of`, be just
+        these; others of theirs are withdrawn. ValueError on a bad opinion, or one that is not on
+        these refs or of these contributors.
         """
+        about = set(refs)
+        wanted: dict[tuple[str, int], Stated] = {}
+        for each in opinions:
+            if each.ref not in about or not each.contributor.startswith(of):
+                raise ValueError(
+                    f"the opinion of {each.contributor!r} on {each.ref!r} is not of these: {of}..."
+                )
+            key, stated = self._stated(each)
+            wanted[key] = stated
+        self.counts.opinions += self._opinions.record_only(refs, wanted, of)
+
+    def _stated(self, opinion: Opinion) -> tuple[tuple[str, int], Stated]:
         self._require_usable()
-        kept = {(each.ref, each.contributor) for each in opinions}
-        self.counts.opinions += self._opinions.withdraw_others(refs, kept, of)
-        self.say(opinions)
+        stated = stated_by(opinion)
+        return (require_text(opinion.ref, "ref"), self.contributor(opinion.contributor)), stated
 
     @property
     def checkpoint(self) -> str:
@@ -381,8 +399,3 @@ class Change:
             self._known[contributor, ref] = known
             self._wanted[contributor, ref] = live
             self._held_bytes += _ITEM_BYTES + (len(live.signals) if live else 0)
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970, UTC."""
-    return time.time_ns() // 1_000_000

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from hashmatch.database.changes import now_ms
 from hashmatch.database.connections import Connection
-from hashmatch.database.model import as_time
+from hashmatch.database.model import as_time, now_ms
 from hashmatch.database.rows import no_such_set
 from hashmatch.vocabulary import require_text
 
@@ -22,7 +21,7 @@ KEPT_FAULTS = 20
 
 _FEEDS = """
     SELECT feed.name, hash_set.name, exchange, options, credentials, feed.created, tried, succeeded,
-        failures, error, next_try, skipped, others, faults, checkpoint, items
+        failures, error, next_try, skipped, faults, checkpoint, items
     FROM feed JOIN hash_set ON hash_set.number = feed.hash_set ORDER BY feed.name"""
 
 
@@ -49,8 +48,6 @@ class FeedRecord:
     #: Records that could not be read, in all, and why, of the last of them.
     skipped: int
     faults: Sequence[str]
-    #: Records that have no signal of a type that can be matched.
-    others: int
     #: Of the set, as are the items.
     checkpoint: str
     items: int
@@ -93,7 +90,7 @@ class FeedTable:
                         "give each feed a set of its own"
                     )
             connection.run(
-                "INSERT INTO feed VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, 0, NULL, NULL, 0, 0, '[]')",
+                "INSERT INTO feed VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, 0, NULL, NULL, 0, '[]')",
                 (
                     name,
                     _set_number(connection, set),
@@ -120,17 +117,21 @@ class FeedTable:
         sql = "failures = failures + 1, error = ?, next_try = ?"
         self._note(name, sql, error, int(next_try.timestamp() * 1000))
 
-    def note_records(self, name: str, faults: Sequence[str], others: int) -> None:
-        """Records that were skipped, each with why, and how many cannot be matched."""
+    def note_skipped(self, name: str, faults: Sequence[str]) -> Sequence[str]:
+        """Records that were skipped, each with why. Those that are not among the last ones known:
+        exchanges give some records again and again.
+        """
+        new = list(dict.fromkeys(faults))
         with self._catalog.writing() as connection:
             for (text,) in connection.rows("SELECT faults FROM feed WHERE name = ?", (name,)):
                 with connection.sound():
-                    kept = [*json.loads(text), *faults][-KEPT_FAULTS:]
+                    known = list(json.loads(text))
+                new = [fault for fault in new if fault not in known]
                 connection.run(
-                    """UPDATE feed SET skipped = skipped + ?, others = others + ?, faults = ?
-                    WHERE name = ?""",
-                    (len(faults), others, json.dumps(kept), name),
+                    "UPDATE feed SET skipped = skipped + ?, faults = ? WHERE name = ?",
+                    (len(new), json.dumps([*known, *new][-KEPT_FAULTS:]), name),
                 )
+        return new
 
     def set_checkpoint(self, set: str, checkpoint: str) -> None:
         """Keep how far a set was followed where nothing came of it: no generation is made."""
@@ -171,14 +172,13 @@ def _record(
     error: str | None,
     next_try: int | None,
     skipped: int,
-    others: int,
     faults: str,
     checkpoint: str,
     items: int,
 ) -> FeedRecord:
     return FeedRecord(
         name, set, exchange, json.loads(options), credentials, as_time(created), _time(tried),
-        _time(succeeded), failures, error, _time(next_try), skipped, json.loads(faults), others,
+        _time(succeeded), failures, error, _time(next_try), skipped, json.loads(faults),
         checkpoint, items,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +35,11 @@ def kind_of(number: int) -> Kind:
 def as_time(ms: int) -> datetime:
     """A time as a catalog file holds it, in UTC."""
     return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def now_ms() -> int:
+    """The time as a catalog file holds it."""
+    return time.time_ns() // 1_000_000
 
 
 def labels_of(text: str | None) -> list[str]:

@@ -121,7 +121,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             error TEXT,                   -- why it last failed; NULL if it did not
             next_try INTEGER,             -- not before, after a failure
             skipped INTEGER NOT NULL,     -- records that could not be read
-            others INTEGER NOT NULL,      -- records without a signal that can be matched
             faults TEXT NOT NULL          -- JSON list: the last of those skipped, and why
         )""",
     ),

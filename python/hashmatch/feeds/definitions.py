@@ -78,5 +78,5 @@ def reached(feed: FeedRecord) -> Reached | None:
         return Reached(exchange.progress(position), stale)
     except StalePosition:
         return Reached(None, True)
-    except (ImportError, ValueError, OSError):
+    except Exception:  # a class of others may raise anything; to follow the feed tells of it
         return None

@@ -15,6 +15,7 @@ from hashmatch.feeds.model import Position
 #: The options of a feed of files, and what they are for.
 _OPTIONS = {
     "path": "a list of hashes, or a folder of them",
+    "format": "what `hashmatch formats` calls the lists' format",
     "type": "the kind of hash",
     "column": "the CSV column that holds the hash",
     "ref": "the CSV column that holds the ref",
@@ -66,6 +67,7 @@ class Files:
             self.options.get("ref"),
             self.options.get("labels"),
             skip_faults=True,
+            format=self.options.get("format"),
         )
         batches.faults = self.faults
         yield from batches

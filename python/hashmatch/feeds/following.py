@@ -23,6 +23,9 @@ from hashmatch.feeds.staging import Staging, discard
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.texts import json_text
 
+#: What is shorter may be in a checkpoint by chance.
+_SECRET_CHARACTERS = 6
+
 #: Called with the records that came so far.
 Records = Callable[[int], object]
 
@@ -35,7 +38,7 @@ class Followed:
     updated: int = 0
     removed: int = 0
     opinions: int = 0
-    #: Records that could not be read: how many, and why.
+    #: Records that could not be read, each with why, but those that are known from the last times.
     faults: list[str] = field(default_factory=list)
     #: Records without a signal of a type that can be matched.
     others: int = 0
@@ -129,6 +132,8 @@ class _Follower:
                 change.replace(self._prefix)
                 for entries in staging.read():
                     put_entries(change, entries, self._prefix)
+                for refs in staging.read_skipped():
+                    change.keep(refs=refs)
             self.followed.replaced = True
         discard(self._database.path, self._feed.set)
 
@@ -149,6 +154,7 @@ class _Follower:
             if files.look() != seen:
                 raise ValueError(f"{files.options['path']}: was written to while it was read")
         self._note(files.faults, 0)
+        self.followed.replaced = True
 
     def _gather(self, exchange: Exchange, position: Position | None, staging: Staging) -> None:
         for delta in exchange.fetch(position):
@@ -199,13 +205,12 @@ class _Follower:
 
     def _require_no_secret(self, delta: Delta, exchange: Exchange) -> None:
         text = json_text(delta.position)
-        if any(secret in text for secret in exchange.secrets if secret):
+        if any(secret in text for secret in exchange.secrets if len(secret) >= _SECRET_CHARACTERS):
             raise ValueError("the exchange's checkpoint holds the credentials: it is not kept")
 
     def _note(self, faults: list[str], others: int) -> None:
-        if faults or others:
-            self._database.feeds.note_records(self._feed.name, faults, others)
-        self.followed.faults += faults
+        if faults:
+            self.followed.faults += self._database.feeds.note_skipped(self._feed.name, faults)
         self.followed.others += others
 
     def _count(self, records: int) -> None:

@@ -71,12 +71,12 @@ class ThreatExchange(LibraryExchange):
 
 def _put(delta: Delta, record: Any, app_id: int) -> int:
     """Note a record; its time, 0 if it cannot be read."""
-    key: object = "a record"
+    key = "a record"
     try:
         update = ThreatUpdateJSON(record)
         key = f"{update.threat_type} {update.indicator}"
         time = update.time
-        delta.put(f"{key}", _entry(update, app_id))
+        delta.put(key, _entry(update, app_id))
     except Exception as error:
         delta.skip(key, _reason(error))
         return 0

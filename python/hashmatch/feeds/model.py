@@ -56,8 +56,9 @@ class Delta:
     updates: dict[str, Entry | None] = field(default_factory=dict)
     #: How far that leads; None for where it was before.
     position: Position | None = None
-    #: Records that could not be read, and why.
+    #: Records that could not be read, and why; and what their refs would be.
     faults: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     #: How many records have no signal of a type that can be matched.
     others: int = 0
 
@@ -74,8 +75,9 @@ class Delta:
         self.updates.pop(ref, None)
         self.updates[ref] = entry
 
-    def skip(self, key: object, reason: object) -> None:
+    def skip(self, key: str, reason: object) -> None:
         """Note a record that cannot be read: what was known under its key stays."""
+        self.skipped.append(ref_of(key))
         self.faults.append(f"{key}: {reason}"[:_FAULT_CHARACTERS])
 
 

@@ -5,8 +5,8 @@ none fails because another did.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from hashmatch.feeds.registry import open_exchange
 
 #: How often it is looked whether a feed is due, while others are being followed.
 _LOOK_S = 0.2
-#: How long to wait before the database is tried again that another process writes to.
+#: How long to wait before a database is tried again that another process writes to, or that failed.
 _LOCKED_S = 5.0
 
 
@@ -131,7 +131,8 @@ def _wait_s(feed: FeedRecord, every_s: float) -> float:
 
 
 def _chosen(database: Database, names: Collection[str]) -> list[FeedRecord]:
-    return [database.feeds.get(name) for name in names] if names else database.feeds.list()
+    table = database.feeds
+    return [table.get(name) for name in dict.fromkeys(names)] if names else table.list()
 
 
 class _Runner:
@@ -188,9 +189,11 @@ class _Runner:
 
     def _note_failure(self, feed: FeedRecord, error: Exception, words: str) -> None:
         again = next_try(error, feed.failures)
-        # Where the database is what failed, it is told all the same.
-        with suppress(ValueError, OSError):
+        try:
             self._database.feeds.note_failure(feed.name, words, again)
+        except (ValueError, OSError):
+            # The database is what failed, or was closed. Nothing keeps the feed from being due.
+            time.sleep(_LOCKED_S)
         self._end(Outcome(feed.name, None, words, again))
 
     def _end(self, outcome: Outcome) -> None:

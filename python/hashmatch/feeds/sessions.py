@@ -6,6 +6,7 @@ server asks; and some of its requests have no time-out.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import requests
@@ -13,9 +14,10 @@ from requests.adapters import HTTPAdapter
 
 from hashmatch.feeds.model import StalePosition
 
-#: To connect, and from one piece of an answer to the next.
+#: To connect, from one piece of an answer to the next, and for all of it.
 CONNECT_S = 10.0
 READ_S = 60.0
+ANSWER_S = 900.0
 
 
 class _Adapter(HTTPAdapter):
@@ -33,12 +35,28 @@ class _Adapter(HTTPAdapter):
     ) -> requests.Response:
         deadlines = timeout or (CONNECT_S, READ_S)
         response = super().send(request, stream, deadlines, verify, cert, proxies)
+        # Who sends a byte a minute is in time with each.
+        late = threading.Event()
+        timer = threading.Timer(ANSWER_S, _hang_up, (response, late))
+        timer.daemon = True
+        timer.start()
         try:
-            response.content  # noqa: B018  read here, so that an error says of which host
+            _ = response.content  # read here, so that an error says of which host
         except requests.RequestException as error:
             error.request = request
-            raise
+            if not late.is_set():
+                raise
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise requests.ReadTimeout(f"no whole answer in {ANSWER_S:.0f} s", request=request)
         return response
+
+
+def _hang_up(response: requests.Response, late: threading.Event) -> None:
+    late.set()
+    # Unlike closing, this is safe while another thread reads; urllib3 has it since 2.3.
+    getattr(response.raw, "shutdown", response.close)()
 
 
 def with_deadlines(session: requests.Session) -> requests.Session:

@@ -22,6 +22,7 @@ from hashmatch.feeds.model import Delta, Entry, Hash, Position, Said
 _VERSION = 1
 _TABLES = (
     "CREATE TABLE entry (ref TEXT NOT NULL PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE skipped (ref TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE fetch (identity TEXT NOT NULL, position TEXT)",
 )
 _ROWS = 5_000
@@ -71,6 +72,7 @@ class Staging:
         """Begin again."""
         self._connection.run("BEGIN")
         self._connection.run("DELETE FROM entry")
+        self._connection.run("DELETE FROM skipped")
         self._connection.run("UPDATE fetch SET position = NULL")
         self._connection.run("COMMIT")
 
@@ -79,7 +81,10 @@ class Staging:
         connection = self._connection
         connection.run("BEGIN")
         try:
+            for ref in delta.skipped:
+                connection.run("INSERT OR IGNORE INTO skipped VALUES (?)", (ref,))
             for ref, entry in delta.updates.items():
+                connection.run("DELETE FROM skipped WHERE ref = ?", (ref,))
                 if entry is None:
                     connection.run("DELETE FROM entry WHERE ref = ?", (ref,))
                 else:
@@ -99,6 +104,11 @@ class Staging:
         """All entries, some at a time."""
         for rows in self._connection.stream("SELECT * FROM entry ORDER BY ref", size=_ROWS):
             yield {ref: _entry(text) for ref, text in rows}
+
+    def read_skipped(self) -> Iterator[list[str]]:
+        """The refs of records that could not be read, and never were since, some at a time."""
+        for rows in self._connection.stream("SELECT ref FROM skipped ORDER BY ref", size=_ROWS):
+            yield [ref for (ref,) in rows]
 
     def is_empty(self) -> bool:
         return not self._connection.rows("SELECT 1 FROM entry LIMIT 1")
