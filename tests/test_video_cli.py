@@ -161,14 +161,14 @@ def test_uploads_in_other_formats(run: Run, bank: Path, tmp_path: Path) -> None:
 def test_bad_uploads(run: Run, bank: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     clip = f'{{"ref": "clip", "vpdq": {vpdq(CLIP)}}}'
-    bad.write_text(f'{clip}\n\n{{"ref": "a", "vpdq": ["ab,1,2"]}}\n{{"ref": 5, "vpdq": []}}\n7\n')
+    bad.write_text(f'{clip}\n\n{{"ref": "a", "vpdq": ["ab,1,2"]}}\n{{"ref": [5], "vpdq": []}}\n7\n')
     code, out, err = run(*match(bank, bad))
     assert (code, err.count("\n")) == (2, 1)
     assert err.startswith(f"hashmatch: {bad}:3:vpdq[0]: ")
     code, out, err = run(*match(bank, bad, "--on-error", "skip"))
     assert (code, [row["upload"] for row in parsed(out)]) == (0, ["clip", "clip"])
     assert "skipped 3 bad rows:" in err
-    assert f"{bad}:4: ref is 5" in err
+    assert f"{bad}:4: ref is a list" in err
     for content in (b"\xff\xfe", b"[" * 100_000):
         bad.write_bytes(content)
         assert run(*match(bank, bad))[0] == 2

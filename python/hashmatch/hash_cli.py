@@ -181,10 +181,11 @@ def _list_rows(name: str, hashes: FileHashes, type: FileType) -> Iterator[Sequen
 
 def _list_record(name: str, hashes: FileHashes, type: FileType) -> dict[str, object]:
     from hashmatch.scanning.report import storable_name
+    from hashmatch.vpdq import frame_text
 
     if type is FileType.VPDQ:
         frames = [
-            f"{frame.code.tobytes().hex()},{frame.quality},{frame.time_ms / 1000:.3f}"
+            frame_text(frame.code.tobytes().hex(), frame.quality, frame.time_ms)
             for frame in hashes.frames
         ]
         return {"ref": storable_name(name), "vpdq": frames}

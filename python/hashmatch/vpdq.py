@@ -14,22 +14,61 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashmatch.codes import Codes, as_codes, decode_digits, encode_hex
+from hashmatch.codes import Codes, as_codes, encode_hex, hex_fault
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import MAX_QUALITY, MAX_TIME_MS
 
 if TYPE_CHECKING:
     from hashmatch.vocabulary import Numbers
 
-_FRAME = re.compile(
-    r"([0-9a-f]{64}),([0-9]{1,3}),([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]{1,3})?)",
-    re.IGNORECASE | re.ASCII,
-)
-_MAX_SECONDS = (2**32 - 2) / 1000
+_PDQ = HASH_TYPES["pdq"]
+
+_QUALITY = re.compile(r"\d{1,3}", re.ASCII)
+_SECONDS = re.compile(r"\d{1,20}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_FRAME = re.compile(rf"([0-9a-fA-F]{{64}}),({_QUALITY.pattern}),({_SECONDS.pattern})", re.ASCII)
+
+
+class Frame(NamedTuple):
+    """A frame out of its text."""
+
+    code: bytes
+    quality: int
+    time_ms: int
+
+
+def parse_frame(text: object) -> Frame:
+    """The frame of a text as vPDQ strings hold it. ValueError says what is wrong with it."""
+    if not isinstance(text, str):
+        raise ValueError(f"is {text!r:.60}, not a frame as text")
+    match = _FRAME.fullmatch(text)
+    parts = match.groups() if match else text.split(",")
+    if len(parts) != 3:
+        raise ValueError(f"has {len(parts):,} parts, where a frame is hash,quality,seconds")
+    return frame_of(*parts)
+
+
+def frame_of(digits: str, quality: str, seconds: str) -> Frame:
+    """The frame of the three parts of its text. ValueError says what is wrong with one."""
+    fault = hex_fault(digits, _PDQ)
+    if fault:
+        raise ValueError(fault)
+    if not _QUALITY.fullmatch(quality) or int(quality) > MAX_QUALITY:
+        raise ValueError(f"quality is {quality!r:.60}, not a number in 0..{MAX_QUALITY}")
+    time_ms = float(seconds) * 1000 if _SECONDS.fullmatch(seconds) else -1
+    if not 0 <= time_ms <= MAX_TIME_MS:
+        top = MAX_TIME_MS // 1000
+        raise ValueError(f"timestamp is {seconds!r:.60}, not seconds in 0..{top:,}")
+    return Frame(bytes.fromhex(digits), int(quality), round(time_ms))
+
+
+def frame_text(digits: str, quality: int, time_ms: int) -> str:
+    """The text of a frame."""
+    return f"{digits},{quality},{time_ms / 1000:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +92,12 @@ class Frames:
 
 def format_frames(frames: Frames) -> str:
     """The vPDQ string. Frames without a quality get 100, and those without a time 0."""
-    hashes = encode_hex(as_codes(frames.codes, HASH_TYPES["pdq"]))
+    hashes = encode_hex(as_codes(frames.codes, _PDQ))
     quality = [100] * len(hashes) if frames.quality is None else frames.quality
     times = [0] * len(hashes) if frames.time_ms is None else frames.time_ms
     return json.dumps(
         [
-            f"{code},{100 if good is None else int(good)},{(ms or 0) / 1000:.3f}"
+            frame_text(code, 100 if good is None else int(good), ms or 0)
             for code, good, ms in zip(hashes, quality, times, strict=True)
         ]
     )
@@ -75,23 +114,15 @@ def _listed(text: str) -> list[str]:
 
 
 def _columns(texts: Sequence[str]) -> tuple[NDArray[np.uint8], list[int], list[int]]:
-    digits, quality, time_ms = [], [], []
+    frames: list[Frame] = []
     for place, text in enumerate(texts):
-        match = _FRAME.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
-            raise ValueError(
-                f'frame {place}: must be "<64 hex digits>,<quality>,<seconds>", not {text!r:.100}'
-            )
-        good, seconds = int(match[2]), float(match[3])
-        if good > 100:
-            raise ValueError(f"frame {place}: quality is {good}, not in 0..100")
-        if seconds > _MAX_SECONDS:
-            raise ValueError(f"frame {place}: {match[3]} seconds are more than {_MAX_SECONDS:,.0f}")
-        digits.append(match[1])
-        quality.append(good)
-        time_ms.append(round(seconds * 1000))
-    if not digits:
-        return np.empty((0, 32), np.uint8), [], []
-    codes = decode_digits(np.frombuffer("".join(digits).encode(), np.uint8).reshape(-1, 64))
-    assert codes is not None
-    return codes, quality, time_ms
+        try:
+            frames.append(parse_frame(text))
+        except ValueError as error:
+            raise ValueError(f"frame {place}: {error}") from None
+    codes = np.frombuffer(b"".join(frame.code for frame in frames), np.uint8)
+    return (
+        codes.reshape(-1, _PDQ.width),
+        [frame.quality for frame in frames],
+        [frame.time_ms for frame in frames],
+    )

@@ -157,7 +157,8 @@ def require_current(connection: Connection) -> None:
     if version < len(MIGRATIONS):
         raise FormatError(
             f"{connection.path}: has catalog version {version}, this hashmatch reads "
-            f'{len(MIGRATIONS)}: open it once with mode "r+", which upgrades it'
+            f"{len(MIGRATIONS)}: open it once to write, as `hashmatch db compact` does, and "
+            "it is upgraded"
         )
 
 

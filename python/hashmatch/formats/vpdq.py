@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import json
 import re
-from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import PurePath
 from typing import Any, TextIO
 
-from hashmatch.codes import encode_hex, hex_fault
+from hashmatch.codes import encode_hex
 from hashmatch.formats.fields import (
     FieldError,
     Fields,
@@ -38,17 +37,11 @@ from hashmatch.formats.json_records import Entry
 from hashmatch.formats.json_stream import json_records
 from hashmatch.formats.json_text import JsonText
 from hashmatch.formats.model import Block, ListError, Part, Removal, Source
-from hashmatch.hash_types import HASH_TYPES
 from hashmatch.texts import json_text
-from hashmatch.vocabulary import MAX_QUALITY, MAX_TIME_MS
+from hashmatch.vpdq import Frame, frame_text, parse_frame
 
 #: Frames of one video, which are held together.
 MAX_FRAMES = 1 << 20
-
-_NUMBER = r"\d{1,20}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,3})?"
-_FRAME = re.compile(rf"([0-9a-fA-F]{{64}}),(\d{{1,3}}),({_NUMBER})", re.ASCII)
-_SECONDS = re.compile(_NUMBER, re.ASCII)
-_QUALITY = re.compile(r"\d{1,3}", re.ASCII)
 
 _LIST = re.compile(r'\[\s*["\]]')
 _NAMED_LIST = re.compile(r'\{\s*"((?:[^"\\]|\\.)*)"\s*:\s*\[')
@@ -65,18 +58,9 @@ _REFS = ("ref", "id", "name")
 _OWN = frozenset(("vpdq", "contributor", "labels", "opinions", "removed", "columns"))
 
 
-def take_frame(row: int, digits: str, quality: str, seconds: str) -> Hash:
-    """A frame out of its texts."""
-    fault = hex_fault(digits, HASH_TYPES["pdq"])
-    if fault:
-        raise FieldError("", fault)
-    if not _QUALITY.fullmatch(quality) or int(quality) > MAX_QUALITY:
-        raise FieldError("", f"quality is {clipped(quality)}, not a number in 0..{MAX_QUALITY}")
-    time_ms = float(seconds) * 1000 if _SECONDS.fullmatch(seconds) else -1
-    if not 0 <= time_ms <= MAX_TIME_MS:
-        top = MAX_TIME_MS // 1000
-        raise FieldError("", f"timestamp is {clipped(seconds)}, not seconds in 0..{top:,}")
-    return Hash(row, "pdq", unhexlify(digits), int(quality), round(time_ms))
+def hash_of(row: int, frame: Frame) -> Hash:
+    """The signal that a frame is."""
+    return Hash(row, "pdq", *frame)
 
 
 def name_of_video(source: Source) -> str:
@@ -208,9 +192,9 @@ class _Reader:
             row = self._rows
             self._rows += 1
             try:
-                hash = self._hash(row, frame)
-            except FieldError as error:
-                self._source.fault(f"{place}[{number}]", error.reason)
+                hash = hash_of(row, parse_frame(frame))
+            except ValueError as error:
+                self._source.fault(f"{place}[{number}]", str(error))
                 continue
             if columns:
                 of_frame = {name: texts[number] for name, texts in columns.items()}
@@ -219,20 +203,6 @@ class _Reader:
             if len(hashes) > MAX_FRAMES:
                 raise ListError(f"{self._source.name}:{place}: has more than {MAX_FRAMES:,} frames")
         return hashes
-
-    def _hash(self, row: int, frame: object) -> Hash:
-        if not isinstance(frame, str):
-            raise FieldError("", f"is {clipped(frame)}, not a frame as text")
-        match = _FRAME.fullmatch(frame)
-        if match:
-            digits, quality, seconds = match.groups()
-            time_ms = float(seconds) * 1000
-            if time_ms <= MAX_TIME_MS and int(quality) <= MAX_QUALITY:
-                return Hash(row, "pdq", unhexlify(digits), int(quality), round(time_ms))
-        parts = frame.split(",")
-        if len(parts) != 3:
-            raise FieldError("", f"has {len(parts):,} parts, where a frame is hash,quality,seconds")
-        return take_frame(row, *parts)
 
 
 def _frame_list(fields: Fields) -> list[Any]:
@@ -319,10 +289,10 @@ def _videos(block: Block) -> Iterator[dict[str, Any]]:
             }
         frames = []
         for row in rows:
-            of_row = (quality[row] if quality else None), (time_ms[row] if time_ms else None)
-            if None in of_row:
+            good, ms = (quality[row] if quality else None), (time_ms[row] if time_ms else None)
+            if good is None or ms is None:
                 raise ListError(f"vpdq-json: {ref!r} has a frame without quality or time")
-            frames.append(f"{digits[row]},{of_row[0]},{(of_row[1] or 0) / 1000:.3f}")
+            frames.append(frame_text(digits[row], good, ms))
         yield {**line, "vpdq": frames}
     for ref, opinions in said.items():
         yield {"ref": ref, "opinions": opinions, "vpdq": []}

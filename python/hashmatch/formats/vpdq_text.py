@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from hashmatch.formats.fields import FieldError, clipped
+from hashmatch.formats.fields import clipped
 from hashmatch.formats.gathering import Gathering, Hash
 from hashmatch.formats.model import ListError, Part, Source
-from hashmatch.formats.vpdq import MAX_FRAMES, name_of_video, take_frame
+from hashmatch.formats.vpdq import MAX_FRAMES, hash_of, name_of_video
+from hashmatch.vpdq import Frame, frame_of
 
 _LINE = re.compile(rb"\s*\d{1,10},\d{1,3},[0-9a-fA-F]{64},[\d.]+(?:[eE][+-]?\d+)?\s")
 _FRAME_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
@@ -41,9 +42,9 @@ class VpdqText:
             if not text.strip():
                 continue
             try:
-                hashes.append(_hash(row, text))
-            except FieldError as error:
-                source.fault(line, error.reason)
+                hashes.append(hash_of(row, _frame(text)))
+            except ValueError as error:
+                source.fault(line, str(error))
             row += 1
             if len(hashes) > MAX_FRAMES:
                 raise ListError(f"{source.name}: has more than {MAX_FRAMES:,} frames")
@@ -51,14 +52,14 @@ class VpdqText:
         yield from gathering.rest()
 
 
-def _hash(row: int, text: str) -> Hash:
+def _frame(text: str) -> Frame:
     parts = text.split(",")
     if len(parts) != 4:
-        raise FieldError("", f"has {len(parts):,} parts, not 4: frame,quality,hash,seconds")
+        raise ValueError(f"has {len(parts):,} parts, not 4: frame,quality,hash,seconds")
     frame, quality, digits, seconds = parts
     if not _FRAME_NUMBER.fullmatch(frame):
-        raise FieldError("", f"frame is {clipped(frame)}, not a number")
-    return take_frame(row, digits, quality, seconds)
+        raise ValueError(f"frame is {clipped(frame)}, not a number")
+    return frame_of(digits, quality, seconds)
 
 
 FORMAT = VpdqText()
