@@ -7,11 +7,13 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -406,3 +408,9 @@ def test_words_hold_no_secret() -> None:
     except KeyError as error:
         words = errors.words_of(error, forms)
     assert re.fullmatch(r"KeyError in test_feed_faults.py:\d+: '\[hidden\]'", words)
+
+
+def test_words_while_requests_is_imported_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another feed's thread: a part of it is there."""
+    monkeypatch.setitem(sys.modules, "requests.exceptions", ModuleType("requests.exceptions"))
+    assert errors.words_of(ValueError("holds no hashes"), ()) == "holds no hashes"

@@ -40,12 +40,13 @@ def next_try(error: BaseException, failures: int) -> datetime:
 
 
 def _of_request(error: BaseException) -> str | None:
-    requests = sys.modules.get("requests")
-    if requests is None or not isinstance(error, requests.RequestException):
+    # While another thread imports it, it is there in part.
+    kinds: Any = sys.modules.get("requests.exceptions")
+    every = getattr(kinds, "RequestException", None)
+    if every is None or not isinstance(error, every):
         return None
-    kinds = requests.exceptions
     host = _host(error)
-    response = error.response
+    response = getattr(error, "response", None)
     if isinstance(error, kinds.HTTPError) and response is not None:
         hint = ": look at the credentials" if response.status_code in (401, 403) else ""
         return f"{host} answered {response.status_code} {response.reason}{hint}"
