@@ -412,5 +412,6 @@ def test_words_hold_no_secret() -> None:
 
 def test_words_while_requests_is_imported_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """By another feed's thread: a part of it is there."""
-    monkeypatch.setitem(sys.modules, "requests.exceptions", ModuleType("requests.exceptions"))
+    for name in ("requests", "requests.exceptions"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
     assert errors.words_of(ValueError("holds no hashes"), ()) == "holds no hashes"
