@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import pty
+import signal
 import subprocess
 import sys
 
@@ -14,6 +15,13 @@ import pytest
 from hashmatch import cli
 
 COMMAND = (sys.executable, "-m", "hashmatch")
+
+
+def heed_interrupts() -> None:
+    """Before a new process begins: one that a shell started in the background ignores SIGINT, and
+    so do its children.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Run:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import hashmatch
-from command import COMMAND, Run, on_terminal
+from command import COMMAND, Run, heed_interrupts, on_terminal
 from exchange_servers import (
     SECRET,
     VARIABLE,
@@ -209,6 +209,7 @@ def test_it_runs_until_it_is_stopped(run: Run, known: Path, tmp_path: Path) -> N
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ,
+        preexec_fn=heed_interrupts,
     )
     try:
         with hashmatch.open(known) as reader:
@@ -221,7 +222,7 @@ def test_it_runs_until_it_is_stopped(run: Run, known: Path, tmp_path: Path) -> N
         _, err = process.communicate(timeout=20)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert process.returncode == 0
     assert err.splitlines()[0] == "f: 1 added, as a new state"
     assert err.splitlines()[-1] == "stopped"

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import hashmatch
-from command import COMMAND, Run, on_terminal
+from command import COMMAND, Run, heed_interrupts, on_terminal
 from hashmatch.hashing import digest_file, hash_image
 from hashmatch.scanning.report import COLUMNS, shown_name, storable_name
 from hashmatch.scanning.scan import hash_paths
@@ -407,14 +407,18 @@ def test_interrupted(format: str, made: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     run = subprocess.Popen(
         list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
     deadline = time.monotonic() + 30
     while len(_children(run.pid)) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.5)
     os.killpg(run.pid, signal.SIGINT)  # As a terminal does: to all of them.
-    out, err = run.communicate(timeout=20)
+    try:
+        out, err = run.communicate(timeout=20)
+    finally:
+        run.kill()
+        run.communicate()
     assert run.returncode == 130
     assert (out, err) == (b"", b"")
     assert sorted(os.listdir(tmp_path)) == ["files"]
