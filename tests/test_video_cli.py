@@ -154,6 +154,11 @@ def test_uploads_in_other_formats(run: Run, bank: Path, tmp_path: Path) -> None:
     found = [(row["upload"], row["ref"], row["query_percent"]) for row in parsed(out)]
     assert (code, found) == (0, [("clip", "film", "90.0"), ("clip", "picture", "5.0")])
     assert err.startswith("1 of 2 uploads matched ")
+    asked = ("--format", "csv", "--uploads-format", "vpdq-json")
+    assert f"{listed}:1: is not JSON" in run(*match(bank, listed, *asked))[2]
+    listed.write_text(listed.read_text().replace("hash", "code"))
+    assert run(*match(bank, listed))[0] == 2
+    assert run(*match(bank, listed, "--column", "code"))[1] == out
     listed.write_text("\n".join(code.tobytes().hex() for code in CLIP))
     assert "does not say which hashes are frames of one video" in run(*match(bank, listed))[2]
 

@@ -169,11 +169,11 @@ def match(
     is given. Of a list that is no CSV, its ref, contributor, labels, quality and time_ms are
     columns too, where it has them.
 
-    With --type vpdq uploads are videos: vPDQ strings as python-threatexchange has them in a file,
-    JSON Lines of them, or a folder of such files. HASHES is a database, or likewise a file. Rows
-    then hold upload (its name), match_id, kind, query_percent (how much of the upload's frames
-    matched), video_percent (how much of the known video's), matched_frames, upload_ms and match_ms
-    (where the first ones are), ref, set, contributor, labels and verdicts.
+    With --type vpdq uploads are videos: a list that says which hashes are frames of one, such as
+    vPDQ, or a folder of them. HASHES is a database, or likewise a list. Rows then hold upload (its
+    name), match_id, kind, query_percent (how much of the upload's frames matched), video_percent
+    (how much of the known video's), matched_frames, upload_ms and match_ms (where the first ones
+    are), ref, set, contributor, labels and verdicts.
 
     Exit code: 0 if anything matched, 1 if nothing did, 2 after an error.
     """
@@ -187,20 +187,21 @@ def match(
     skip = on_error is OnError.SKIP
     asked = Search(type, max_distance, nearest, threads, sets or None, verdicts or None)
     rule = video_rule(type, query_percent, video_percent, quality, steps, pictures)
+    options = Options(column=column, delimiter=delimiter)
+    known_list = HashList(hashes, hashes_format, options, skip)
+    rows = HashList(uploads, uploads_format, options, skip)
     if type == VPDQ:
         if nearest is not None:
             raise ValueError("--nearest is not for --type vpdq")
-        found_any = match_videos(hashes, uploads, asked, rule, format, output, skip)
+        found_any = match_videos(known_list, rows, asked, rule, format, output)
         raise typer.Exit(0 if found_any else 1)
 
-    options = Options(column=column, delimiter=delimiter)
     looked_up = matched = 0
     search_s = 0.0
     matched_ids = np.empty(0, np.uint64)
     names: tuple[str, ...] | None = None
-    with open_known(HashList(hashes, hashes_format, options, skip), asked) as known:
-        options = replace(options, hash_type=known.kind.name)
-        rows = HashList(uploads, uploads_format, options, skip)
+    with open_known(known_list, asked) as known:
+        rows = replace(rows, options=replace(options, hash_type=known.kind.name))
         with (
             closed_pipe_is_quiet(),
             open_report(

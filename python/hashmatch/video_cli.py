@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -18,7 +18,7 @@ import typer
 
 import hashmatch
 from hashmatch.console import closed_pipe_is_quiet, count, duration, tell, tell_faults
-from hashmatch.formats.model import Block, ListError, Options
+from hashmatch.formats.model import Block, ListError
 from hashmatch.formats.reading import HashList
 from hashmatch.known import Search
 from hashmatch.listed import Cell, Texts
@@ -46,18 +46,20 @@ class _Videos:
     once.
     """
 
-    path: str
-    skip_faults: bool
+    #: Its path may be a folder.
+    uploads: HashList
     #: "file:line: reason" of each frame left out.
     faults: list[str] = field(default_factory=list, init=False)
 
     def __iter__(self) -> Iterator[_Upload]:
-        paths = [self.path]
-        if self.path != "-" and os.path.isdir(self.path):
-            with os.scandir(self.path) as entries:
+        folder = self.uploads.path
+        paths = [folder]
+        if folder != "-" and os.path.isdir(folder):
+            with os.scandir(folder) as entries:
                 paths = sorted(entry.path for entry in entries if entry.is_file())
+        options = replace(self.uploads.options, hash_type="pdq")
         for path in paths:
-            hash_list = HashList(path, None, Options("pdq"), self.skip_faults, for_database=True)
+            hash_list = replace(self.uploads, path=path, options=options, for_database=True)
             hash_list.faults = self.faults
             for part in hash_list:
                 if isinstance(part, Block):
@@ -192,23 +194,22 @@ class VideoColumns:
 
 
 def match_videos(
-    known: str,
-    uploads: str,
+    known: HashList,
+    uploads: HashList,
     asked: Search,
     rule: dict[str, Any],
     format: Format,
     output: str | None,
-    skip_faults: bool,
 ) -> bool:
-    """Print what uploads match, and return whether any did. `rule` has arguments of
-    `Database.match_videos`.
+    """Print what uploads match, and return whether any did. `known` may have the path of a
+    database, `uploads` that of a folder; `rule` has arguments of `Database.match_videos`.
     """
     quiet = output is None and sys.stdout.isatty() and format is not Format.TABLE
     looked_up = matched = 0
     search_s = 0.0
     items = np.empty(0, np.uint64)
-    videos = _Videos(uploads, skip_faults)
-    with _opened(known, asked, skip_faults) as (database, faults):
+    videos = _Videos(uploads)
+    with _opened(known, asked) as (database, faults):
         with (
             closed_pipe_is_quiet(),
             open_report(format, output, VideoColumns) as write,
@@ -262,10 +263,11 @@ def _rows(matches: VideoMatches, uploads: Sequence[_Upload]) -> list[Row]:
 
 
 @contextmanager
-def _opened(path: str, asked: Search, skip_faults: bool) -> Iterator[tuple[Database, list[str]]]:
+def _opened(known: HashList, asked: Search) -> Iterator[tuple[Database, list[str]]]:
     """The database in a folder, or one of the videos in a file for as long as it is needed; and
     which of them were left out.
     """
+    path, options = known.path, known.options
     if path != "-" and os.path.isdir(path):
         with hashmatch.open(path) as database:
             yield database, []
@@ -274,7 +276,10 @@ def _opened(path: str, asked: Search, skip_faults: bool) -> Iterator[tuple[Datab
         raise ValueError(f"{path} is no database: leave --set and --verdict out")
     from hashmatch.database import BatchList
 
-    batches = BatchList(path, "pdq", skip_faults=skip_faults)
+    batches = BatchList(
+        path, "pdq", options.column, skip_faults=known.skip_faults, delimiter=options.delimiter,
+        format=known.format,
+    )  # fmt: skip
     name = os.path.basename(path)
     with (
         tempfile.TemporaryDirectory(prefix="hashmatch-") as folder,
