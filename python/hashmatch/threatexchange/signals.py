@@ -13,6 +13,7 @@ from threatexchange.signal_type import signal_base
 from threatexchange.signal_type.pdq import signal as library
 
 from hashmatch import _core
+from hashmatch.hashing import video_frames
 from hashmatch.threatexchange.engine import THRESHOLD
 from hashmatch.threatexchange.frames import (
     INDEX_PERCENT,
@@ -23,6 +24,7 @@ from hashmatch.threatexchange.frames import (
 from hashmatch.threatexchange.pdq_index import PDQIndex
 from hashmatch.threatexchange.vpdq_classes import VPDQSimilarityInfo
 from hashmatch.threatexchange.vpdq_index import VPDQIndex
+from hashmatch.vpdq import frame_text
 
 
 class _EqualToPdqSignal(ABCMeta):
@@ -53,7 +55,7 @@ class PdqSignal(library.PdqSignal, metaclass=_EqualToPdqSignal):
 
 
 class VPDQSignal(signal_base.SimpleSignalType, signal_base.FileHasher):
-    """threatexchange's vPDQ, matched by hashmatch. Only hashing a file takes the package vpdq."""
+    """threatexchange's vPDQ, hashed and matched by hashmatch."""
 
     @classmethod
     def get_content_types(cls) -> list[type[ContentType]]:
@@ -92,17 +94,11 @@ class VPDQSignal(signal_base.SimpleSignalType, signal_base.FileHasher):
 
     @classmethod
     def hash_from_file(cls, file: Path, seconds_per_hash: float = 1) -> str:
-        """Hash a video with the package vpdq. ImportError if that is not installed."""
-        try:
-            from threatexchange.extensions.vpdq.vpdq_util import hash_file_compact, vpdq_to_json
-        except ImportError as error:
-            raise ImportError(
-                f"hashing a video takes the package vpdq, {error}: pip install vpdq, "
-                "which builds with FFmpeg's headers",
-                name=error.name,
-            ) from None
-        signal: str = vpdq_to_json(hash_file_compact(str(file), seconds_per_hash))
-        return signal
+        """Hash a video, as vpdq does. ImportError names the extra that is to be installed."""
+        frames = video_frames(file, seconds_per_hash=seconds_per_hash)
+        return json.dumps(
+            [frame_text(code.tobytes().hex(), quality, ms) for code, quality, ms in frames]
+        )
 
     @staticmethod
     def get_examples() -> list[str]:
