@@ -158,7 +158,7 @@ def test_a_catalog_of_the_first_version_is_upgraded(
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         model = fill(tmp_path)
-    with pytest.raises(FormatError, match=r"has catalog version 1, .* open it once with mode"):
+    with pytest.raises(FormatError, match=r"has catalog version 1, .* open it once to write"):
         Catalog.open(tmp_path, "r")
     with Catalog.open(tmp_path, "r+") as catalog:
         assert FeedTable(catalog).list() == []
