@@ -108,7 +108,7 @@ TEST_CASE("near groups are all those that reach what is needed") {
     uint64_t all = 0;
     for (size_t i = 0; i < count; ++i) {
       queries.append(videos.pool.row(random() % videos.pool.size()));
-      weights.push_back(1 + static_cast<uint32_t>(random() % (1 + turn % 3)));
+      weights.push_back(1 + static_cast<uint32_t>(random() % (1 + static_cast<unsigned>(turn) % 3)));
       all += weights.back();
     }
     const std::vector<uint64_t> from = {0, videos.ids[half / 2], videos.ids[half]};
@@ -149,7 +149,7 @@ TEST_CASE("without groups every near id is in none") {
 
 TEST_CASE("distinct rows are the first of each code in each group") {
   Random random(9);
-  for (const size_t count : {0, 1, 2, 100, 3000}) {
+  for (const size_t count : {0U, 1U, 2U, 100U, 3000U}) {
     const Rows pool = uniform(64, 1 + count / 3, random);
     Rows rows(64);
     std::vector<int64_t> groups;
