@@ -108,7 +108,8 @@ TEST_CASE("near groups are all those that reach what is needed") {
     uint64_t all = 0;
     for (size_t i = 0; i < count; ++i) {
       queries.append(videos.pool.row(random() % videos.pool.size()));
-      weights.push_back(1 + static_cast<uint32_t>(random() % (1 + static_cast<unsigned>(turn) % 3)));
+      weights.push_back(1 +
+                        static_cast<uint32_t>(random() % (1 + static_cast<unsigned>(turn) % 3)));
       all += weights.back();
     }
     const std::vector<uint64_t> from = {0, videos.ids[half / 2], videos.ids[half]};
