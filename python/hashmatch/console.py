@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Literal
 
 import typer
 
@@ -58,8 +59,10 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
-def print_table(names: Sequence[str], rows: Iterable[Sequence[str | int | datetime]]) -> None:
-    """One line a row. Text too long for a terminal is cut there, and whole in a pipe."""
+def print_table(
+    names: Sequence[str], rows: Iterable[Sequence[str | int | datetime]], wrapped: bool = False
+) -> None:
+    """One line a row. Text too long for a terminal is cut there, or wrapped; it is whole in a pipe."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -71,8 +74,9 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str | int | dateti
         # Columns that do not wrap keep their width, and the others give way.
         whole = not any(isinstance(row[place], str) for row in cells)
         table.add_column(Text(name), justify="right" if number else "left", no_wrap=whole)
+    overflow: Literal["fold", "ellipsis"] = "fold" if wrapped else "ellipsis"
     for row in cells:
-        texts = (Text(_shown(cell), no_wrap=True, overflow="ellipsis") for cell in row)
+        texts = (Text(_shown(cell), no_wrap=not wrapped, overflow=overflow) for cell in row)
         table.add_row(*texts)
     width = None if sys.stdout.isatty() else _UNLIMITED_WIDTH
     with closed_pipe_is_quiet():

@@ -43,6 +43,7 @@ def formats() -> None:
             )
             for format in FORMATS
         ],
+        wrapped=True,
     )
 
 

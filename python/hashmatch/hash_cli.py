@@ -274,7 +274,7 @@ def scan(
                 if finding.matches:
                     shown.append(finding)
                 write(finding)
-        _print_matches(shown)
+        _print_matches(shown, folder)
         tell(_told(summary()))
     raise typer.Exit(0 if shown else 1)
 
@@ -345,9 +345,9 @@ def _told(summary: Summary) -> str:
     )
 
 
-def _print_matches(matched: Sequence[Finding]) -> None:
+def _print_matches(matched: Sequence[Finding], folder: str) -> None:
     from hashmatch.scanning.report import table_rows
 
     if matched:
         names = ("file", "type", "distance", "ref", "set", "contributor", "labels", "matches")
-        print_table(names, table_rows(matched))
+        print_table(names, table_rows(matched, folder))

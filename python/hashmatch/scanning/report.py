@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -116,18 +117,19 @@ def _json_match(match: Match) -> dict[str, Any]:
     return record
 
 
-def table_rows(findings: Sequence[Finding]) -> list[tuple[str | int, ...]]:
+def table_rows(findings: Sequence[Finding], folder: str) -> list[tuple[str | int, ...]]:
     """What people see of the files that matched: each with its nearest match, and how many it has.
 
-    Columns: file, type, distance, ref, set, contributor, labels, matches.
+    Columns: file (in the folder), type, distance, ref, set, contributor, labels, matches.
     """
     rows: list[tuple[str | int, ...]] = []
     for finding in findings:
         nearest = min(finding.matches, key=lambda match: match.distance)
         rows.append(
             (
-                shown_name(finding.file), nearest.hash_type, nearest.distance, nearest.ref,
-                nearest.set, nearest.contributor, ", ".join(nearest.labels), len(finding.matches),
+                shown_name(os.path.relpath(finding.file, folder)), nearest.hash_type,
+                nearest.distance, nearest.ref, nearest.set, nearest.contributor,
+                ", ".join(nearest.labels), len(finding.matches),
             )
         )  # fmt: skip
     return rows
