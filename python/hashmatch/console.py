@@ -62,7 +62,7 @@ def printable(text: str) -> str:
 def print_table(
     names: Sequence[str], rows: Iterable[Sequence[str | int | datetime]], wrapped: bool = False
 ) -> None:
-    """One line a row. Text too long for a terminal is cut there, or wrapped; it is whole in a pipe."""
+    """One line a row. Text too long for a terminal is cut or wrapped there, and whole in a pipe."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
