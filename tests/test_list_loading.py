@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -180,7 +181,12 @@ def test_load_from_the_command(run: Run, tmp_path: Path) -> None:
         f"1,,removed,,,,,[],[]\n9999,,removed,,,,,[],[]\n2,,image,pdq,{HEX[11]},,,[],[]\n"
     )
     code, _, err = run("db", "load", tmp_path / "known", "a", tmp_path / "delta.csv")
-    assert code == 0 and err.endswith("1 updated, 1 removed, 1 rejected\n")
+    assert code == 0
+    told = err.splitlines()
+    assert told[-3].endswith("1 updated, 1 removed, 1 rejected")
+    assert told[-2] == "rejected 1 row:" and re.fullmatch(
+        r"  row \d+: no item .* to remove", told[-1]
+    )
     code, _, err = run(
         "db", "load", tmp_path / "known", "a", tmp_path / "simple.te", "--format", "csv"
     )

@@ -29,11 +29,11 @@ def tell_faults(faults: Sequence[str], noun: str = "row") -> None:
         tell_lines(faults)
 
 
-def tell_lines(lines: Sequence[str]) -> None:
-    for line in lines[:_LISTED_FAULTS]:
+def tell_lines(lines: Sequence[str], most: int = _LISTED_FAULTS) -> None:
+    for line in lines[:most]:
         tell(f"  {printable(line)}")
-    if len(lines) > _LISTED_FAULTS:
-        tell(f"  and {len(lines) - _LISTED_FAULTS:,} more")
+    if len(lines) > most:
+        tell(f"  and {len(lines) - most:,} more")
 
 
 def count(number: int, noun: str) -> str:

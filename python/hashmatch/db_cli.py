@@ -45,6 +45,9 @@ db = typer.Typer(
     "them.",
 )
 
+#: A delta that is loaded into an empty set withdraws much that is not there.
+_LISTED_REJECTED = 10
+
 PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The database's folder.")]
 SetArgument = Annotated[str, typer.Argument(metavar="SET", help="The name of a hash set.")]
 ContributorOption = Annotated[
@@ -148,6 +151,11 @@ def load(
         # What is done is told first: the folding is not needed for it to stand.
         tell(f"loaded {'<stdin>' if hashes == '-' else hashes} into {set!r}: {_changes(counts)}")
         tell_faults(batches.faults)
+        if counts.rejected:
+            tell(f"rejected {count(len(counts.rejected), 'row')}:")
+            tell_lines(
+                [f"row {row}: {reason}" for row, reason in counts.rejected], _LISTED_REJECTED
+            )
         with progress_bar("folding"):
             database.fold()
 
