@@ -35,9 +35,10 @@ class Result:
     machine: str
 
 
-def pytest(tests: str, **environment: int) -> tuple[str, bool]:
+def pytest(*tests: str, **environment: int) -> tuple[str, bool]:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rN", "--no-header", f"{TESTS}/{tests}"],
+        [sys.executable, "-m", "pytest", "-q", "-rN", "--no-header", *tests],
+        cwd=TESTS,
         env=os.environ | {name: str(value) for name, value in environment.items()},
         stdout=subprocess.PIPE,
         text=True,
@@ -77,7 +78,12 @@ CAMPAIGNS: dict[str, tuple[str, Callable[[], tuple[str, bool]]]] = {
     ),
     "faults": (
         "every call failing in turn; full disks; limits of memory, files; damaged databases",
-        partial(pytest, "test_database_faults.py", HASHMATCH_ROUNDS=5_000),
+        partial(
+            pytest,
+            "test_database_faults.py",
+            "test_database_damage.py",
+            HASHMATCH_ROUNDS=5_000,
+        ),
     ),
     "sequences": (
         "200,000 steps of changes, loads, folds and reopenings against dicts",
