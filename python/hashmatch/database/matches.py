@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashmatch.database.model import Joined, verdicts_of
+from hashmatch.database.described import Described, Join
+from hashmatch.database.model import verdicts_of
 from hashmatch.matches import Matches, _Columns
 from hashmatch.vocabulary import Verdict
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 _ITERATION_ROWS = 65_536
-
-#: Looks signal ids up in the catalog: ascending, each once.
-Join = Callable[[NDArray[np.uint64]], Joined]
 
 
 class DatabaseMatch(NamedTuple):
@@ -39,7 +37,7 @@ class DatabaseMatch(NamedTuple):
     verdicts: tuple[Verdict, ...]
 
 
-class DatabaseMatches(Matches):
+class DatabaseMatches(Matches, Described):
     """The matches of a search, as read-only columns ordered by query, distance, signal.
 
     `query`, `signal`, `distance` and `offsets` are at hand; `id` is `signal` by the name that
@@ -51,8 +49,6 @@ class DatabaseMatches(Matches):
     """
 
     __slots__ = ("_join", "_joined", "generation")
-    _join: Join
-    _joined: tuple[Joined, NDArray[np.intp]] | None
     #: The state of the database that the answer is of.
     generation: int
 
@@ -74,41 +70,8 @@ class DatabaseMatches(Matches):
         return [joined.codes[row].hex() for row in rows]
 
     @property
-    def ref(self) -> list[str]:
-        """Each match's item."""
-        joined, rows = self._looked_up()
-        return [joined.refs[row] for row in rows]
-
-    @property
-    def set(self) -> list[str]:
-        """Each match's hash set."""
-        joined, rows = self._looked_up()
-        return [joined.sets[row] for row in rows]
-
-    @property
-    def contributor(self) -> list[str]:
-        """Who contributed each match's item."""
-        joined, rows = self._looked_up()
-        return [joined.contributors[row] for row in rows]
-
-    @property
-    def labels(self) -> list[list[str]]:
-        """The labels of each match's item."""
-        joined, rows = self._looked_up()
-        return [joined.labels(row) for row in rows]
-
-    @property
-    def verdicts(self) -> list[tuple[Verdict, ...]]:
-        """What contributors say of each match's item."""
-        joined, rows = self._looked_up()
-        return [verdicts_of(int(joined.verdicts[row])) for row in rows]
-
-    def _looked_up(self) -> tuple[Joined, NDArray[np.intp]]:
-        """What the catalog says, and the row in it of each match."""
-        if self._joined is None:
-            ids, rows = np.unique(self.id, return_inverse=True)
-            self._joined = self._join(ids), rows
-        return self._joined
+    def _ids(self) -> NDArray[np.uint64]:
+        return self.id
 
     def __getitem__(self, query: SupportsIndex) -> list[DatabaseMatch]:  # type: ignore[override]
         matches = super().__getitem__(query)

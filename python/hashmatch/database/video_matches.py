@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from hashmatch.database.matches import Join
-from hashmatch.database.model import Joined, verdicts_of
+from hashmatch.database.described import Described, Join
+from hashmatch.database.model import verdicts_of
 from hashmatch.database.uploads import Prepared
 from hashmatch.database.video_search import Answer, VideoSearch
 from hashmatch.vocabulary import Kind, Verdict
@@ -97,7 +97,7 @@ def _known(ms: int) -> int | None:
     return None if ms < 0 else ms
 
 
-class VideoMatches:
+class VideoMatches(Described):
     """What some uploads match, as columns ordered by query, query_percent (highest first), item.
 
     `query`, `item`, `query_percent`, `video_percent` and `offsets` are at hand. `kind`, `ref`,
@@ -144,7 +144,7 @@ class VideoMatches:
         self._uploads = {n: upload for n, upload in enumerate(uploads) if counts[n]}
         self._search = search
         self._join = join
-        self._joined: tuple[Joined, list[int]] | None = None
+        self._joined = None
         self._pairs: FramePairs | None = None
 
     @property
@@ -159,48 +159,15 @@ class VideoMatches:
         return [joined.kinds[row] for row in rows]
 
     @property
-    def ref(self) -> list[str]:
-        """Each match's item."""
-        joined, rows = self._looked_up()
-        return [joined.refs[row] for row in rows]
-
-    @property
-    def set(self) -> list[str]:
-        """Each match's hash set."""
-        joined, rows = self._looked_up()
-        return [joined.sets[row] for row in rows]
-
-    @property
-    def contributor(self) -> list[str]:
-        """Who contributed each match's item."""
-        joined, rows = self._looked_up()
-        return [joined.contributors[row] for row in rows]
-
-    @property
-    def labels(self) -> list[list[str]]:
-        """The labels of each match's item."""
-        joined, rows = self._looked_up()
-        return [joined.labels(row) for row in rows]
-
-    @property
-    def verdicts(self) -> list[tuple[Verdict, ...]]:
-        """What contributors say of each match's item."""
-        joined, rows = self._looked_up()
-        return [verdicts_of(int(joined.verdicts[row])) for row in rows]
-
-    @property
     def pairs(self) -> FramePairs:
         """The frames that are near each other."""
         if self._pairs is None:
             self._pairs = self._paired()
         return self._pairs
 
-    def _looked_up(self) -> tuple[Joined, list[int]]:
-        """What the catalog says, and the row in it of each match."""
-        if self._joined is None:
-            ids, rows = np.unique(self.item, return_inverse=True)
-            self._joined = self._join(ids), rows.tolist()
-        return self._joined
+    @property
+    def _ids(self) -> NDArray[np.uint64]:
+        return self.item
 
     def _paired(self) -> FramePairs:
         none, no_ids = np.empty(0, np.int64), np.empty(0, np.uint64)
@@ -261,7 +228,7 @@ class VideoMatches:
         for place, (query, item, query_percent, video_percent) in enumerate(
             zip(*(column[begin:end].tolist() for column in columns), strict=True), begin
         ):
-            row = rows[place]
+            row = int(rows[place])
             yield VideoMatch(
                 query,
                 item,

@@ -1,0 +1,65 @@
+"""What the catalog says of matches, looked up for all of them when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashmatch.database.model import Joined, verdicts_of
+from hashmatch.vocabulary import Verdict
+
+#: Looks signal ids up in the catalog: ascending, each once.
+Join = Callable[[NDArray[np.uint64]], Joined]
+
+
+class Described:
+    """Columns with one entry a match, of the items that signals belong to."""
+
+    __slots__ = ()
+    _join: Join
+    #: What the catalog says, and the row in it of each match; None until then.
+    _joined: tuple[Joined, NDArray[np.intp]] | None
+
+    @property
+    def _ids(self) -> NDArray[np.uint64]:
+        """A signal of each match's item."""
+        raise NotImplementedError
+
+    @property
+    def ref(self) -> list[str]:
+        """Each match's item."""
+        joined, rows = self._looked_up()
+        return [joined.refs[row] for row in rows]
+
+    @property
+    def set(self) -> list[str]:
+        """Each match's hash set."""
+        joined, rows = self._looked_up()
+        return [joined.sets[row] for row in rows]
+
+    @property
+    def contributor(self) -> list[str]:
+        """Who contributed each match's item."""
+        joined, rows = self._looked_up()
+        return [joined.contributors[row] for row in rows]
+
+    @property
+    def labels(self) -> list[list[str]]:
+        """The labels of each match's item."""
+        joined, rows = self._looked_up()
+        return [joined.labels(row) for row in rows]
+
+    @property
+    def verdicts(self) -> list[tuple[Verdict, ...]]:
+        """What contributors say of each match's item."""
+        joined, rows = self._looked_up()
+        return [verdicts_of(int(joined.verdicts[row])) for row in rows]
+
+    def _looked_up(self) -> tuple[Joined, NDArray[np.intp]]:
+        if self._joined is None:
+            ids, rows = np.unique(self._ids, return_inverse=True)
+            # The slot is the derived class's: two bases with slots cannot be one object.
+            self._joined = self._join(ids), rows  # type: ignore[misc]
+        return self._joined
