@@ -1,0 +1,54 @@
+"""What the routes of one process use: the database, the writer, and the counts that are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+import hashmatch
+from hashmatch.database import Database
+from hashmatch.server.settings import Settings
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+#: Searches that take long are made beside the event loop, so many at a time.
+_LONG_SEARCHES = 4
+
+
+class Service:
+    """Open between `start` and `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._database: Database | None = None
+        self._threads = ThreadPoolExecutor(_LONG_SEARCHES, "search")
+
+    async def start(self) -> None:
+        """Open what is used. OSError or ValueError if the database cannot be opened."""
+        settings = self.settings
+        self._database = await asyncio.to_thread(
+            hashmatch.open, settings.path, memory=settings.memory
+        )
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        await asyncio.to_thread(self._threads.shutdown)
+        if self._database is not None:
+            await asyncio.to_thread(self._database.close)
+
+    @property
+    def database(self) -> Database:
+        """The database, opened for reading."""
+        if self._database is None:
+            raise ValueError("the service has not been started")
+        return self._database
+
+    async def beside(
+        self, function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs
+    ) -> _R:
+        """Call what takes long, while others' requests are answered."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: function(*arguments, **named))

@@ -1,0 +1,52 @@
+"""The routes that FastAPI answers and documents, and the OpenAPI document of all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hashmatch.server.problems import MEDIA_TYPE, Problem
+from hashmatch.server.service import Service
+
+
+def typed_app(service: Service) -> FastAPI:
+    """The application of the typed routes. A route finds the service in `app.state.service`, and
+    who calls in `request.scope["hashmatch.caller"]`.
+    """
+    app = FastAPI(title="hashmatch", version="1", docs_url=None, redoc_url=None)
+    app.state.service = service
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+    @app.get("/livez")
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    return app
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return Response(error.document(), error.status, error.headers, MEDIA_TYPE)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][1:])
+    return await _problem(request, Problem(400, f"{field}: {first['msg']}", field=field))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = {
+        404: f"there is nothing at {request.url.path}: /docs lists what there is",
+        405: f"{request.url.path} does not take {request.method}: /docs lists what it takes",
+    }.get(error.status_code, str(error.detail))
+    return await _problem(request, Problem(error.status_code, detail, headers=error.headers or {}))
