@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -165,7 +166,7 @@ def test_media_types(database: Database) -> None:
             assert (await post(text, content_type=name)).headers["content-type"] == JSON
         for name in ("text/plain", "", "application/json; charset=latin-1", "application/jsonl"):
             problem(await post(text, content_type=name), 415, field="Content-Type")
-        problem(await post(json), 415, field="Content-Type")
+        problem(await post(text), 415, field="Content-Type")
         for coding in ("gzip", "deflate", "br", "zstd", "gzip, identity"):
             reply = await post(text, content_type=JSON, content_encoding=coding)
             problem(reply, 415, field="Content-Encoding")
