@@ -19,9 +19,9 @@ class WriterProcess:
         self.process = self._started()
 
     def _started(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "hashmatch.server.writer", self.path]
+        command = [sys.executable, "-m", "hashmatch.server.writer", str(self.path)]
         return subprocess.Popen(
-            [*command, "--socket", self.socket], stderr=subprocess.PIPE, text=True
+            [*command, "--socket", str(self.socket)], stderr=subprocess.PIPE, text=True
         )
 
     def kill(self) -> None:
