@@ -24,7 +24,7 @@ _LINES_AT_ONCE = 1_000
 
 def routes() -> APIRouter:
     """That of contents."""
-    router = APIRouter(tags=["sets"])
+    router = APIRouter()
     router.add_api_route(
         "/v1/sets/{set:path}/contents",
         show_contents,

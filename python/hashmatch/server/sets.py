@@ -14,6 +14,7 @@ from hashmatch.database import SetRecord
 from hashmatch.server.callers import Caller
 from hashmatch.server.change_bodies import Changed, SetChange
 from hashmatch.server.http import GENERATION
+from hashmatch.server.openapi_parts import problem
 from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
 from hashmatch.server.set_models import NewSet, SetFacts, SetList, SetShown, facts
@@ -35,13 +36,14 @@ Key = Annotated[
 
 def routes() -> APIRouter:
     """Those of sets."""
-    router = APIRouter(tags=["sets"])
+    router = APIRouter()
     router.add_api_route("/v1/sets", list_sets, response_model=SetList)
     router.add_api_route(
         "/v1/sets/{set:path}/changes",
         _change_documented,
         methods=["POST"],
         response_model=Changed,
+        responses={422: problem(422)},
         route_class_override=_unread(change_set),
     )
     router.add_api_route("/v1/sets/{set:path}", show_set, response_model=SetShown)
@@ -51,6 +53,7 @@ def routes() -> APIRouter:
         methods=["PUT"],
         status_code=201,
         response_model=SetShown,
+        responses={409: problem(409)},
         route_class_override=_unread(make_set),
     )
     return router

@@ -41,7 +41,7 @@ Limit = Annotated[
 
 def routes() -> APIRouter:
     """Those of the status and the history."""
-    router = APIRouter(tags=["status"])
+    router = APIRouter()
     router.add_api_route("/v1/status", show_status, response_model=StatusShown)
     router.add_api_route("/v1/history", show_history, response_model=History)
     return router
