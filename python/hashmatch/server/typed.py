@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hashmatch.server import health
 from hashmatch.server.problems import MEDIA_TYPE, Problem
 from hashmatch.server.service import Service
 
@@ -24,10 +25,7 @@ def typed_app(service: Service) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
 
-    @app.get("/livez")
-    async def livez() -> dict[str, str]:
-        return {"status": "alive"}
-
+    app.include_router(health.routes())
     return app
 
 
@@ -45,6 +43,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    # FastAPI wraps what was wrong with a body as it arrived.
+    if isinstance(error.__cause__, Problem):
+        return await _problem(request, error.__cause__)
     detail = {
         404: f"there is nothing at {request.url.path}: /docs lists what there is",
         405: f"{request.url.path} does not take {request.method}: /docs lists what it takes",
