@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     memory: bool = False
     #: The socket of the writer; of the process that starts the others, not of its user.
     writer_socket: Path | None = None
+    #: A folder of all processes together, for what they count; likewise.
+    shared_folder: Path | None = None
 
     def environment(self) -> dict[str, str]:
         """The variables from which another process has the same settings."""

@@ -111,6 +111,7 @@ class Supervisor:
         private = tempfile.TemporaryDirectory(prefix="hashmatch-")
         try:
             keepers = []
+            settings = settings.model_copy(update={"shared_folder": Path(private.name)})
             if not settings.read_only and find_spec("hashmatch.server.writer") is not None:
                 place = Path(private.name) / "writer"
                 settings = settings.model_copy(update={"writer_socket": place})

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from hashmatch.server.app import Sidecar, create_app
+from hashmatch.server.logs import take_over
 from hashmatch.server.settings import Settings
 from hashmatch.server.sockets import BACKLOG
 
@@ -28,7 +29,7 @@ Accepting = Callable[[Callable[[], None]], None]
 
 async def _serve_granian(app: Sidecar, listener: socket.socket, accepting: Accepting) -> None:
     from granian._granian import SocketHolder
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.server.embed import Server
 
@@ -46,6 +47,8 @@ async def _serve_granian(app: Sidecar, listener: socket.socket, accepting: Accep
     server = Inherited(
         app,
         interface=Interfaces.ASGINL,
+        # To find out whether it is HTTP/2, it would wait for the first bytes for ever.
+        http=HTTPModes.http1,
         websockets=False,
         log_enabled=False,
         backlog=BACKLOG,
@@ -87,6 +90,7 @@ _SERVERS: dict[str, Callable[[Sidecar, socket.socket, Accepting], Awaitable[None
 async def _work(settings: Settings, listener: socket.socket, report: int) -> None:
     loop = asyncio.get_running_loop()
     app = create_app(settings)
+    take_over(app.service.log)
     await app.service.start()
 
     def accepting(end: Callable[[], None]) -> None:
