@@ -30,7 +30,7 @@ _Job: TypeAlias = tuple[bytes, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class Task:
     """What the processes do with a job."""
 
     turns: str
@@ -81,7 +81,7 @@ class Hasher:
         try:
             process = self._idle.pop()
         except IndexError:
-            task = _Task(self._turns)
+            task = Task(self._turns)
             process = Workers(task, 1, time_limit_s=_KILL_S, memory_bytes=MEMORY_BYTES)
         try:
             ((_, result),) = process.run([job])
