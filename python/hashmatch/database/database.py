@@ -130,7 +130,7 @@ class Database:
         columns = snapshot.search(
             rows, limits.max_distance, kept, threads, progress, limits.firsts, limits.most
         )
-        return DatabaseMatches(columns, state.generation, self._join)
+        return DatabaseMatches(columns, state.as_of, self._join)
 
     def match_videos(
         self,
@@ -172,7 +172,7 @@ class Database:
         self._videos = videos = self._videos.up_to(state.end, self._snapshot)
         search = VideoSearch(signals, videos, limits, rule, threads, self._snapshot)
         answers = search.answers(ready, progress)
-        return VideoMatches(ready, answers, search, state.generation, self._join)
+        return VideoMatches(ready, answers, search, state.as_of, self._join)
 
     @property
     def generation(self) -> int:

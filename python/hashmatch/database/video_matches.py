@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.database.described import Described, Join
+from hashmatch.database.engine import AsOf
 from hashmatch.database.model import verdicts_of
 from hashmatch.database.uploads import Prepared
 from hashmatch.database.video_search import Answer, VideoSearch
@@ -102,8 +103,8 @@ class VideoMatches(Described):
 
     `query`, `item`, `query_percent`, `video_percent` and `offsets` are at hand. `kind`, `ref`,
     `set`, `contributor`, `labels` and `verdicts` are lists with one entry a match; the first that
-    is asked for looks all matches up in the catalog, as `pairs` does. What they say of an item
-    never changes, but for `verdicts`, which are those held when they are looked up.
+    is asked for looks all matches up in the catalog, as `pairs` does. What they say is of the
+    answer's generation, whenever it is looked up, and so are `verdicts`.
     `len(matches)` counts matches; `matches[i]` is the list of the `VideoMatch`es of upload i.
     """
 
@@ -117,15 +118,13 @@ class VideoMatches(Described):
     video_percent: NDArray[np.float64]
     #: int64[uploads + 1]: where each upload's matches begin; the last is m.
     offsets: NDArray[np.int64]
-    #: The state of the database that the answer is of.
-    generation: int
 
     def __init__(
         self,
         uploads: Sequence[Prepared],
         answers: Sequence[Answer],
         search: VideoSearch,
-        generation: int,
+        as_of: AsOf,
         join: Join,
     ) -> None:
         """`uploads` are those that matched anything, each with its number and its answer."""
@@ -139,7 +138,7 @@ class VideoMatches(Described):
             self.query, self.item, self.query_percent, self.video_percent, self.offsets
         ):  # fmt: skip
             column.flags.writeable = False
-        self.generation = generation
+        self._as_of = as_of
         # Of uploads that matched nothing, nothing more will be asked.
         self._uploads = {n: upload for n, upload in enumerate(uploads) if counts[n]}
         self._search = search
