@@ -39,7 +39,7 @@ from hashmatch.database.snapshot import Snapshot
 from hashmatch.database.upkeep import Upkeep
 from hashmatch.database.uploads import Rule, Steps, Upload, prepared
 from hashmatch.database.video_ids import VideoIds
-from hashmatch.database.video_matches import VideoMatches
+from hashmatch.database.video_matches import VideoMatches, pairing
 from hashmatch.database.video_search import VideoSearch
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.index import Progress
@@ -172,7 +172,8 @@ class Database:
         self._videos = videos = self._videos.up_to(state.end, self._snapshot)
         search = VideoSearch(signals, videos, limits, rule, threads, self._snapshot)
         answers = search.answers(ready, progress)
-        return VideoMatches(ready, answers, search, state.as_of, self._join)
+        pair = pairing(ready, answers, search)
+        return VideoMatches(answers, state.as_of, self._join, pair)
 
     @property
     def generation(self) -> int:
