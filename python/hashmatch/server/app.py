@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+from hashmatch.server import hma, matching
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
     GENERATION,
@@ -16,13 +17,15 @@ from hashmatch.server.http import (
     Send,
     send_reply,
 )
-from hashmatch.server.matching import ROUTES, SET_ROUTES, Handler
+from hashmatch.server.matching import SET_ROUTES, Handler
 from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
 from hashmatch.server.settings import Settings
 from hashmatch.server.typed import typed_app
 
 _SETS = "/v1/sets/"
+#: The routes without a framework, by method and path.
+ROUTES = {**matching.ROUTES, **hma.ROUTES}
 
 
 def create_app(settings: Settings | None = None) -> Sidecar:
