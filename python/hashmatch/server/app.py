@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from hashmatch.server import matching, page
+from hashmatch.server import hma, matching, page
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
     GENERATION,
@@ -25,7 +25,7 @@ from hashmatch.server.typed import typed_app
 
 _SETS = "/v1/sets/"
 #: The routes without a framework, by method and path.
-ROUTES = {**matching.ROUTES, **page.ROUTES}
+ROUTES = {**matching.ROUTES, **hma.ROUTES, **page.ROUTES}
 
 
 def create_app(settings: Settings | None = None) -> Sidecar:
