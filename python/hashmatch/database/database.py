@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Self
 from hashmatch import _core
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.codes import Codes, as_codes
+from hashmatch.database.answered import Asked
 from hashmatch.database.catalog import Catalog, Mode
 from hashmatch.database.changes import Change, OnError
 from hashmatch.database.engine import State
@@ -228,7 +229,8 @@ class Database:
         self, name: str, *, contributor: str = "", max_distance: Mapping[str, int] | None = None
     ) -> None:
         """Make an empty hash set. `max_distance` gives the distance of each hash type, in bits;
-        that of a type that is not given is its usual one. ValueError if there is one of that name.
+        that of a type that is not given is its usual one. SetExists, a ValueError, if there is one
+        of that name.
         """
         self._usable_catalog().create_set(name, contributor, dict(max_distance or {}))
         self._upkeep.take_in()
@@ -244,6 +246,24 @@ class Database:
         with self._usable_catalog().change(set, who, on_error) as change:
             yield change
         self._upkeep.take_in()
+
+    def change_once(
+        self,
+        set: str,
+        asked: Asked,
+        make: Callable[[Change], str],
+        *,
+        on_error: OnError = "raise",
+    ) -> str:
+        """Have `make` make a change, for one who may ask again because they heard no answer.
+
+        What it returns is kept with the change, and returned. Where the same is asked for again
+        within seven days, nothing is changed, and that is returned once more. KeyTaken, a
+        ValueError, if they asked for something else under that key.
+        """
+        answer = self._usable_catalog().change_once(set, asked, make, on_error)
+        self._upkeep.take_in()
+        return answer
 
     def load(
         self,

@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 import hashmatch
 from hashmatch.database import Database
 from hashmatch.server.settings import Settings
+from hashmatch.server.writing import Writing
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -24,11 +25,18 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._database: Database | None = None
+        #: Makes changes; None where none are taken.
+        self.writer: Writing | None = None
+        if settings.writer_socket is not None and not settings.read_only:
+            self.writer = Writing(settings.writer_socket, settings.answer_seconds)
         self._threads = ThreadPoolExecutor(_LONG_SEARCHES, "search")
 
     async def start(self) -> None:
         """Open what is used. OSError or ValueError if the database cannot be opened."""
         settings = self.settings
+        if self.writer is not None:
+            # It brings a catalog of an older version to this one, which only a writer can.
+            await self.writer.settled()
         self._database = await asyncio.to_thread(
             hashmatch.open, settings.path, memory=settings.memory
         )

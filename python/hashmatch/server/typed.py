@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hashmatch.server import sets
 from hashmatch.server.problems import MEDIA_TYPE, Problem
 from hashmatch.server.service import Service
 
@@ -23,6 +24,8 @@ def typed_app(service: Service) -> FastAPI:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+
+    app.include_router(sets.routes())
 
     @app.get("/livez")
     async def livez() -> dict[str, str]:

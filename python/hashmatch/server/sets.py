@@ -1,0 +1,170 @@
+"""The routes of hash sets: what there is, what it holds, and how it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hashmatch.database import SetRecord
+from hashmatch.server.callers import Caller
+from hashmatch.server.change_bodies import Changed, SetChange
+from hashmatch.server.http import GENERATION
+from hashmatch.server.problems import Problem
+from hashmatch.server.service import Service
+from hashmatch.server.set_models import NewSet, SetFacts, SetList, SetShown, facts
+from hashmatch.server.writing import Answer, Writing
+
+_KEY = "idempotency-key"
+_MOST_KEY_CHARACTERS = 255
+
+SetName = Annotated[str, Path(description="The name of a set.")]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="A text of your own choice, new for each change. The same change sent again "
+        "under it within seven days is not made again, and is answered as it was.",
+    ),
+]
+
+
+def routes() -> APIRouter:
+    """Those of sets."""
+    router = APIRouter(tags=["sets"])
+    router.add_api_route("/v1/sets", list_sets, response_model=SetList)
+    router.add_api_route(
+        "/v1/sets/{set:path}/changes",
+        _change_documented,
+        methods=["POST"],
+        response_model=Changed,
+        route_class_override=_unread(change_set),
+    )
+    router.add_api_route("/v1/sets/{set:path}", show_set, response_model=SetShown)
+    router.add_api_route(
+        "/v1/sets/{set}",
+        _make_documented,
+        methods=["PUT"],
+        status_code=201,
+        response_model=SetShown,
+        route_class_override=_unread(make_set),
+    )
+    return router
+
+
+def _unread(handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> type[APIRoute]:
+    """A route that documents one function's arguments, and is answered by another, which reads the
+    body itself: FastAPI would read it on the loop, and hide why it could not be received.
+    """
+
+    class Unread(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            return handler
+
+    return Unread
+
+
+async def list_sets(request: Request) -> Response:
+    """The sets that the caller may see, by name."""
+    service, caller = _asked(request)
+    caller.require("read")
+    database = service.database
+    generation = database.generation
+    shown = [SetFacts(**facts(each)) for each in database.sets() if sees(caller, each.name)]
+    return reply(SetList(generation=generation, sets=shown).model_dump_json(), generation)
+
+
+async def show_set(request: Request, set: SetName) -> Response:
+    """A set."""
+    service, caller = _asked(request)
+    caller.require("read", set)
+    generation = service.database.generation
+    shown = SetShown(generation=generation, **facts(record_of(service, set)))
+    return reply(shown.model_dump_json(), generation)
+
+
+def _make_documented(set: SetName, body: NewSet) -> None:
+    """Make an empty set."""
+
+
+async def make_set(request: Request) -> Response:
+    """PUT /v1/sets/{set}."""
+    service, caller = _asked(request)
+    name = request.path_params["set"]
+    caller.require("admin", name)
+    writing = _writing(service)
+    answer = await writing.create(name, await request.body())
+    # So that who asks here next finds it. Other processes have it within a second.
+    await service.beside(service.database.refresh)
+    return _answered(answer, 201)
+
+
+def _change_documented(
+    set: SetName, body: SetChange | list[SetChange], idempotency_key: Key = None
+) -> None:
+    """Change a set: one object, or a list of them that are made in order. All of it is made or
+    nothing, and it is durable when it is answered.
+    """
+
+
+async def change_set(request: Request) -> Response:
+    """POST /v1/sets/{set}/changes."""
+    service, caller = _asked(request)
+    name = request.path_params["set"]
+    caller.require("write", name)
+    writing = _writing(service)
+    key = _key(request)
+    return _answered(await writing.change(name, await request.body(), caller.name, key), 200)
+
+
+def sees(caller: Caller, name: str) -> bool:
+    """Whether a caller may know of a set."""
+    return caller.sets is None or name in caller.sets
+
+
+def record_of(service: Service, name: str) -> SetRecord:
+    """A set by its name. Problem if there is none."""
+    for record in service.database.sets():
+        if record.name == name:
+            return record
+    raise Problem(404, f"there is no set {name!r}: GET /v1/sets lists those there are", field="set")
+
+
+def reply(document: str, generation: int, status: int = 200) -> Response:
+    """A reply of JSON that names its generation."""
+    return _answered(Answer(document.encode(), generation), status)
+
+
+def _answered(answer: Answer, status: int) -> Response:
+    headers = {GENERATION.decode(): str(answer.generation)}
+    return Response(answer.document, status, headers, "application/json")
+
+
+def _asked(request: Request) -> tuple[Service, Caller]:
+    return request.app.state.service, request.scope["hashmatch.caller"]
+
+
+def _writing(service: Service) -> Writing:
+    if service.writer is None:
+        raise Problem(403, "no changes are taken here: it was started to be read only")
+    return service.writer
+
+
+def _key(request: Request) -> str | None:
+    keys = request.headers.getlist(_KEY)
+    if not keys:
+        return None
+    key = keys[0]
+    if len(keys) > 1:
+        raise Problem(400, "Idempotency-Key is given twice: give it once", field="Idempotency-Key")
+    if not (key.isascii() and key.isprintable() and 0 < len(key) <= _MOST_KEY_CHARACTERS):
+        raise Problem(
+            400,
+            f"Idempotency-Key must be 1 to {_MOST_KEY_CHARACTERS} printable ASCII characters",
+            field="Idempotency-Key",
+        )
+    return key
