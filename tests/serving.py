@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 
@@ -48,3 +55,123 @@ def problem(reply: httpx.Response, status: int, **members: Any) -> Mapping[str, 
     assert document["status"] == status
     assert members.items() <= document.items(), document
     return document
+
+
+class Server:
+    """`hashmatch serve` in a process group of its own, between `with` and its end.
+
+    Without `listen` it is on a Unix socket in a temporary folder. `settings` become flags.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        http: Literal["granian", "uvicorn"] = "granian",
+        *,
+        listen: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        ready: bool = True,
+        **settings: Any,
+    ) -> None:
+        self._stack = ExitStack()
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hashmatch-"))
+        self._log = Path(folder) / "log"
+        listen = listen or f"unix:{folder}/socket"
+        self._command = [
+            sys.executable, "-m", "hashmatch", "serve", str(path),
+            f"--listen={listen}", f"--http={http}", *_flags(settings),
+        ]  # fmt: skip
+        self._listen = listen
+        self._environment = {**os.environ, **(environment or {})}
+        self._ready = ready
+
+    def __enter__(self) -> Server:
+        try:
+            with open(self._log, "wb") as log:
+                self.process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._environment,
+                    process_group=0,
+                )
+            if self._ready:
+                self._wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._stack.close()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log()
+            # What is refused leaves a socket of httpx open: it is not asked before it listens.
+            if "serving" in self.log():
+                with self.client() as client:
+                    # Until there is one, whether it answers has to be enough.
+                    if client.get("/readyz").status_code in (200, 404):
+                        return
+            time.sleep(0.02)
+        raise TimeoutError(self.log())
+
+    @property
+    def url(self) -> str:
+        """As `hashmatch.connect` takes it: unix:PATH, http://HOST:PORT or https://HOST:PORT."""
+        if self._listen.startswith("unix:"):
+            return self._listen
+        found = re.search(r"https?://[^ \n]+", self.log())
+        assert found is not None, self.log()
+        return found.group()
+
+    def client(self, **options: Any) -> httpx.Client:
+        """A client of it; options are those of httpx.Client."""
+        if self._listen.startswith("unix:"):
+            options.setdefault("transport", httpx.HTTPTransport(uds=self._listen[5:]))
+            return httpx.Client(**{"base_url": "http://sidecar", "timeout": 30, **options})
+        return httpx.Client(**{"base_url": self.url, "timeout": 30, **options})
+
+    def pids(self, module: str = "") -> list[int]:
+        """Its workers and its writer, or those of either module: "worker", "writer"."""
+        wanted = f"hashmatch.server.{module}".encode()
+        return [
+            pid
+            for pid in _children(self.process.pid)
+            if wanted in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text(errors="replace")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
+        """End it, and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+
+def _flags(settings: Mapping[str, Any]) -> list[str]:
+    return [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for name, value in settings.items()
+    ]
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name, in parentheses, may hold spaces.
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # It has ended.
+        if int(fields[1]) == parent and fields[0] != "Z":
+            found.append(int(entry.parent.name))
+    return sorted(found)

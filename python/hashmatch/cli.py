@@ -40,6 +40,7 @@ from hashmatch.options import (
 )
 from hashmatch.progress import progress_bar
 from hashmatch.report import Format, Layout, open_report, report_rows
+from hashmatch.server_cli import serve
 from hashmatch.video_cli import (
     VPDQ,
     PicturesOption,
@@ -73,6 +74,7 @@ app.command()(convert)
 app.command()(hash)
 app.command()(scan)
 app.add_typer(feed, name="feed")
+app.command()(serve)
 
 
 @app.callback()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Of the variables.
+PREFIX = "HASHMATCH_SERVE_"
 
 
 class Settings(BaseSettings):
     """What a sidecar is told. Each may stand in the environment as HASHMATCH_SERVE_..."""
 
-    model_config = SettingsConfigDict(env_prefix="HASHMATCH_SERVE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     #: The database's folder.
     path: Path
@@ -50,3 +53,12 @@ class Settings(BaseSettings):
     memory: bool = False
     #: The socket of the writer; of the process that starts the others, not of its user.
     writer_socket: Path | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The variables from which another process has the same settings."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {f"{PREFIX}{name.upper()}": _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,136 @@
+"""The listening socket, which the supervisor makes and every worker accepts from."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_UNIX = "unix:"
+#: What connects while all workers are busy, or are being replaced, waits here.
+BACKLOG = 1024
+#: The file of a socket is for its owner alone.
+_UMASK = 0o177
+#: How long a socket that is there already may take to answer.
+_PROBE_SECONDS = 2.0
+
+
+class Listener:
+    """A listening socket, and where it is. Its file is removed when it is closed."""
+
+    def __init__(self, opened: socket.socket, path: Path | None) -> None:
+        self.socket = opened
+        #: Of a Unix socket.
+        self.path = path
+        self._file = None if path is None else _identity(path)
+
+    @property
+    def address(self) -> str:
+        """As callers have to name it: "unix:/run/hashmatch.sock", "127.0.0.1:8080"."""
+        if self.path is not None:
+            return f"{_UNIX}{self.path}"
+        host, port = self.socket.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def close(self) -> None:
+        """Refuse new connections, once the workers have closed it too."""
+        self.socket.close()
+        if self.path is not None and _identity(self.path) == self._file:
+            self.path.unlink(missing_ok=True)
+
+
+def listen(address: str | None, folder: Path) -> Listener:
+    """Listen at "unix:PATH" or "HOST:PORT"; without an address in the folder of the database.
+
+    Raises ValueError for what is no address, OSError that says so when it is taken.
+    """
+    if address is None:
+        return _listen_unix(folder / "hashmatch.sock")
+    if address.startswith(_UNIX):
+        return _listen_unix(Path(address.removeprefix(_UNIX)))
+    return _listen_tcp(*_host_port(address))
+
+
+def _host_port(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ValueError(
+            f"listen must be unix:PATH or HOST:PORT, such as 127.0.0.1:8080, not {address!r}"
+        )
+    return host, int(port)
+
+
+def _listen_tcp(host: str, port: int) -> Listener:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise OSError(f"listen: there is no host {host!r}: {error.strerror}") from None
+    family, kind, protocol, _, place = found[0]
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(place)
+        opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise OSError(f"cannot listen at {host}:{port}: {error.strerror}") from None
+    return Listener(opened, None)
+
+
+def _listen_unix(path: Path) -> Listener:
+    path = path.absolute()
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _alone_in(path.parent):
+            _remove_stale(path)
+            before = os.umask(_UMASK)
+            try:
+                opened.bind(str(path))
+            finally:
+                os.umask(before)
+            opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        if error.errno is None:
+            # Not of the system: the path is too long, or it says all already.
+            raise OSError(f"cannot listen at {path}: {error}: choose another path") from None
+        raise OSError(f"cannot listen at {path}: {error.strerror}") from None
+    return Listener(opened, path)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Two that begin at the same time must not take each other's new socket for a stale one."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_stale(path: Path) -> None:
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise OSError(errno.EEXIST, "there is a file of that name, which is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+    raise OSError(errno.EADDRINUSE, "another process answers there: end it, or choose another path")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        status = path.lstat()
+        return status.st_dev, status.st_ino
+    return None
