@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -13,14 +13,16 @@ import httpx
 from hashmatch.client import lookups, questions
 from hashmatch.client.calls import Answer, Asked, Call, Reply, Talk, ask
 from hashmatch.client.changes import ClientChange, Load, OnError
+from hashmatch.client.contents import Lines
 from hashmatch.client.lookups import Where
 from hashmatch.client.records import ServerStatus
-from hashmatch.client.session import CONNECTIONS, File, Session
+from hashmatch.client.session import CONNECTIONS, File, Session, head_of
 from hashmatch.client.tries import Tries
 from hashmatch.codes import Codes
 from hashmatch.database.matches import DatabaseMatches
-from hashmatch.database.model import Batch, Counts, HistoryRow, Removal, SetRecord
+from hashmatch.database.model import Batch, Counts, HistoryRow, Item, Removal, SetRecord
 from hashmatch.index import Progress
+from hashmatch.vocabulary import Opinion
 
 _R = TypeVar("_R")
 
@@ -90,6 +92,17 @@ class AsyncClient:
     ) -> list[HistoryRow]:
         """`Client.history`."""
         return await self._result(questions.history(self.server, set, ref, limit))
+
+    async def contents(self, set: str) -> AsyncIterator[Item | Opinion]:
+        """`Client.contents`, for `async for`."""
+        self._require_open()
+        lines = Lines(self.server)
+        async with self._streamed(questions.contents(set)) as parts:
+            async for part in parts:
+                for each in lines.take(part):
+                    yield each
+        for each in lines.end():
+            yield each
 
     async def refresh(self) -> int:
         """`Client.refresh`."""
@@ -175,17 +188,39 @@ class AsyncClient:
             await asyncio.sleep(answer)
 
     async def _reply(self, call: Call, tries: Tries) -> Reply:
-        options = self._session.request_options(call, tries.left_s)
-        content = None if call.method == "GET" else _parts(call)
         try:
-            async with (
-                asyncio.timeout(tries.left_s),
-                self._connected().stream(**options, content=content) as response,
-            ):
-                body = b"".join([part async for part in response.aiter_raw()])
-                return Reply(response.status_code, response.headers, body)
+            async with asyncio.timeout(tries.left_s), self._sent(call, tries) as response:
+                return await _read(response)
         except TimeoutError:
             raise tries.late() from None
+
+    @asynccontextmanager
+    async def _streamed(self, call: Call) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The parts of the answer to a call, as they come."""
+        tries = self._session.tries()
+        while True:
+            try:
+                async with self._sent(call, tries) as response:
+                    if response.is_success:
+                        self._session.answered(head_of(response), tries)
+                        yield self._received(response)
+                        return
+                    pause_s = self._session.refused(await _read(response), tries)
+            except httpx.TransportError as error:
+                pause_s = self._session.pause(call, tries, error)
+            await asyncio.sleep(pause_s)
+
+    async def _received(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        try:
+            async for part in response.aiter_raw():
+                yield part
+        except httpx.TransportError as error:
+            raise self._session.broken_off(error) from None
+
+    def _sent(self, call: Call, tries: Tries) -> AbstractAsyncContextManager[httpx.Response]:
+        options = self._session.request_options(call, tries.left_s)
+        content = None if call.method == "GET" else _parts(call)
+        return self._connected().stream(**options, content=content)
 
     def _connected(self) -> httpx.AsyncClient:
         if self._http is None:
@@ -219,6 +254,10 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"<hashmatch.AsyncClient: {self.server}{', closed' if self._closed else ''}>"
+
+
+async def _read(response: httpx.Response) -> Reply:
+    return head_of(response, b"".join([part async for part in response.aiter_raw()]))
 
 
 async def _parts(call: Call) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.client.calls import Call, Talk, ask
 from hashmatch.client.changes import set_path
+from hashmatch.client.contents import MEDIA_TYPE
 from hashmatch.client.records import (
     ServerStatus,
     encoded,
@@ -45,6 +46,11 @@ def newest(server: str) -> Talk[int]:
     """The newest generation that there is, whichever lookups are answered from."""
     answer = yield from ask(Call("GET", "/v1/history", [("limit", "1")]))
     return max([answer.generation, *(row.generation for row in history_of(answer, server))])
+
+
+def contents(name: str) -> Call:
+    """`Database.contents`, as lines."""
+    return Call("GET", set_path(name, "/contents"), accept=MEDIA_TYPE)
 
 
 def create(name: str, contributor: str, max_distance: Mapping[str, int] | None) -> Talk[None]:

@@ -81,6 +81,12 @@ class Fields:
             raise self.unusable(name, "is no time with its zone")
         return time
 
+    def maybe_time(self, name: str) -> datetime | None:
+        return None if self._members.get(name) is None else self.time(name)
+
+    def truth(self, name: str) -> bool:
+        return bool(self._of(name, bool, "true or false"))
+
     def object(self, name: str) -> Fields:
         return Fields(self._members.get(name), self._server, f"{self._place}.{name}")
 
@@ -114,23 +120,28 @@ def fields_of(answer: Answer, server: str) -> Fields:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """The state of the database behind a server."""
+    """The state of the database behind a server, as the process that answered has it."""
 
     #: The server's address.
     server: str
-    #: Of the process that answered; others of its server may be a moment behind or ahead.
     generation: int
-    #: How long ago that was made, in seconds; None where there is none yet.
+    #: When that was made, or a set, and how many seconds ago; None where there is none yet.
+    changed: datetime | None
     age_s: float | None
     sets: int
     items: int
+    #: By hash type; empty for a token that may not see all sets.
     types: Mapping[str, TypeStatus]
     #: Who has the database open for writing.
     writer: str | None
-    #: What kept the newest generation from being taken in, or keeps changes from being made.
+    #: What keeps changes from being made.
+    writer_trouble: str | None
+    #: What kept the newest generation from being taken in.
     trouble: str | None
-    #: Processes that answer.
+    #: How many processes answer.
     workers: int
+    #: Whether no changes are taken.
+    read_only: bool
 
 
 def sets_of(answer: Answer, server: str) -> list[SetRecord]:
@@ -162,13 +173,16 @@ def status_of(answer: Answer, server: str) -> ServerStatus:
     return ServerStatus(
         server,
         fields.whole("generation"),
-        fields.maybe_number("age_s"),
+        fields.maybe_time("changed"),
+        fields.maybe_number("age_seconds"),
         fields.whole("sets"),
         fields.whole("items"),
         {name: _type_status(types.object(name)) for name in types},
         fields.maybe_text("writer"),
+        fields.maybe_text("writer_trouble"),
         fields.maybe_text("trouble"),
         fields.whole("workers"),
+        fields.truth("read_only"),
     )
 
 
@@ -209,6 +223,6 @@ def _event(fields: Fields) -> Event:
         fields.text("contributor"),
         tuple(fields.texts("labels")),
         None if kind is None else fields.one_of("kind", KINDS),
-        fields.maybe_whole("first"),
+        fields.maybe_whole("signal"),
         None if verdict is None else fields.one_of("verdict", tuple(VERDICT_BITS)),
     )

@@ -107,6 +107,21 @@ class Session:
         pause_s = tries.after(reply)
         return answer_of(reply, self.server) if pause_s is None else pause_s
 
+    def refused(self, reply: Reply, tries: Tries) -> float:
+        """How long to wait before a call is made again that was not answered."""
+        pause_s = self.answered(reply, tries)
+        assert not isinstance(pause_s, Answer)
+        return pause_s
+
+    def broken_off(self, error: httpx.TransportError) -> OSError:
+        """What an answer that is taken as it comes ends with."""
+        if isinstance(error, httpx.TimeoutException):
+            return TimeoutError(
+                f"{self.server}: for {self._patience.timeout_s:g} s nothing more came of the "
+                "answer: ask again, or give a longer timeout"
+            )
+        return ConnectionError(f"{self.server}: the answer was broken off ({error}): ask again")
+
     def arguments(self) -> tuple[Any, ...]:
         """What one like it is made with elsewhere. TypeError if it has a secret of its own: a
         pickle may be kept, and be read by others.
@@ -117,3 +132,8 @@ class Session:
                 "and give none"
             )
         return (*self._given, self.generation)
+
+
+def head_of(response: httpx.Response, body: bytes = b"") -> Reply:
+    """A reply with that body."""
+    return Reply(response.status_code, response.headers, body)

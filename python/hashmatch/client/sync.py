@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,14 +17,16 @@ import httpx
 from hashmatch.client import lookups, questions
 from hashmatch.client.calls import Answer, Asked, Call, Reply, Talk, ask
 from hashmatch.client.changes import ClientChange, Load, OnError
+from hashmatch.client.contents import Lines
 from hashmatch.client.lookups import Where
 from hashmatch.client.records import ServerStatus
-from hashmatch.client.session import CONNECTIONS, File, Session
+from hashmatch.client.session import CONNECTIONS, File, Session, head_of
 from hashmatch.client.tries import Tries
 from hashmatch.codes import Codes
 from hashmatch.database.matches import DatabaseMatches
-from hashmatch.database.model import Batch, Counts, HistoryRow, Removal, SetRecord
+from hashmatch.database.model import Batch, Counts, HistoryRow, Item, Removal, SetRecord
 from hashmatch.index import Progress
+from hashmatch.vocabulary import Opinion
 
 _R = TypeVar("_R")
 
@@ -101,6 +103,15 @@ class Client:
     ) -> list[HistoryRow]:
         """The latest changes, newest first: of all sets or one, or those of one ref."""
         return self._result(questions.history(self.server, set, ref, limit))
+
+    def contents(self, set: str) -> Iterator[Item | Opinion]:
+        """`Database.contents`, as it arrives. ConnectionError if it is broken off."""
+        self._require_open()
+        lines = Lines(self.server)
+        with self._streamed(questions.contents(set)) as parts:
+            for part in parts:
+                yield from lines.take(part)
+        yield from lines.end()
 
     def refresh(self) -> int:
         """Have the next lookups be of the newest generation or a later one, and return it."""
@@ -198,14 +209,35 @@ class Client:
             time.sleep(answer)
 
     def _reply(self, call: Call, tries: Tries) -> Reply:
+        with self._sent(call, tries) as response:
+            return _read(response, tries)
+
+    @contextmanager
+    def _streamed(self, call: Call) -> Iterator[Iterator[bytes]]:
+        """The parts of the answer to a call, as they come."""
+        tries = self._session.tries()
+        while True:
+            try:
+                with self._sent(call, tries) as response:
+                    if response.is_success:
+                        self._session.answered(head_of(response), tries)
+                        yield self._received(response)
+                        return
+                    pause_s = self._session.refused(_read(response, tries), tries)
+            except httpx.TransportError as error:
+                pause_s = self._session.pause(call, tries, error)
+            time.sleep(pause_s)
+
+    def _received(self, response: httpx.Response) -> Iterator[bytes]:
+        try:
+            yield from response.iter_raw()
+        except httpx.TransportError as error:
+            raise self._session.broken_off(error) from None
+
+    def _sent(self, call: Call, tries: Tries) -> AbstractContextManager[httpx.Response]:
         options = self._session.request_options(call, tries.left_s)
         content = None if call.method == "GET" else call.parts()
-        with self._connected().stream(**options, content=content) as response:
-            parts = []
-            for part in response.iter_raw():
-                parts.append(part)
-                tries.require_time()
-            return Reply(response.status_code, response.headers, b"".join(parts))
+        return self._connected().stream(**options, content=content)
 
     def _connected(self) -> httpx.Client:
         with self._lock:
@@ -251,6 +283,14 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<hashmatch.Client: {self.server}{', closed' if self._closed else ''}>"
+
+
+def _read(response: httpx.Response, tries: Tries) -> Reply:
+    parts = []
+    for part in response.iter_raw():
+        parts.append(part)
+        tries.require_time()
+    return head_of(response, b"".join(parts))
 
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
