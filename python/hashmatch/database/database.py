@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ from hashmatch.codes import Codes, as_codes
 from hashmatch.database.answered import Asked
 from hashmatch.database.catalog import Catalog, Mode
 from hashmatch.database.changes import Change, OnError
+from hashmatch.database.contents import Contents
 from hashmatch.database.engine import State
 from hashmatch.database.feeds import FeedTable
 from hashmatch.database.filters import limits_for
@@ -30,7 +32,6 @@ from hashmatch.database.model import (
     Batch,
     Counts,
     HistoryRow,
-    Item,
     Removal,
     SegmentRecord,
     SetRecord,
@@ -44,7 +45,6 @@ from hashmatch.database.video_matches import VideoMatches, pairing
 from hashmatch.database.video_search import VideoSearch
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.index import Progress
-from hashmatch.vocabulary import Opinion
 
 _MAX_THREADS = 1024
 
@@ -56,6 +56,8 @@ class Status:
     path: Path
     mode: Mode
     generation: int
+    #: When the newest change that searches see was made, or a set; None before the first.
+    changed: datetime | None
     sets: int
     items: int
     types: Mapping[str, TypeStatus]
@@ -198,6 +200,7 @@ class Database:
             self._path,
             self._mode,
             state.generation,
+            max((record.changed for record in state.sets.values()), default=None),
             len(state.sets),
             items,
             self._upkeep.types(),
@@ -205,12 +208,11 @@ class Database:
             self._upkeep.trouble,
         )
 
-    def contents(self, set: str) -> Iterator[Item | Opinion]:
+    def contents(self, set: str) -> Contents:
         """Every item of a set with its signals and the opinions on it, then the opinions on refs
         that no item has; all as of one generation, and read as they are asked for.
         """
-        with self._snapshot() as snapshot:
-            yield from snapshot.contents(set)
+        return Contents(self._snapshot(), set)
 
     def history(
         self, set: str | None = None, ref: str | None = None, limit: int = 100

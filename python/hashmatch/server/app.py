@@ -114,6 +114,8 @@ class _Sending:
             self.status = message["status"]
             headers = message["headers"]
             if not any(name == GENERATION for name, _ in headers):
-                generation = self._service.database.generation
-                message["headers"] = [*headers, (GENERATION, b"%d" % generation)]
+                # Without one, no state has been good since the start.
+                with suppress(OSError, ValueError):
+                    generation = self._service.database.generation
+                    message["headers"] = [*headers, (GENERATION, b"%d" % generation)]
         await self._send(message)

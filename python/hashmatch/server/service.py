@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import hashmatch
 from hashmatch.database import Database
+from hashmatch.server.audit import Audit
 from hashmatch.server.settings import Settings
 from hashmatch.server.writing import Writing
 
@@ -29,6 +30,8 @@ class Service:
         self.writer: Writing | None = None
         if settings.writer_socket is not None and not settings.read_only:
             self.writer = Writing(settings.writer_socket, settings.answer_seconds)
+        #: Notes who looked up how much.
+        self.audit = Audit(settings.path, settings.audit_days)
         self._threads = ThreadPoolExecutor(_LONG_SEARCHES, "search")
 
     async def start(self) -> None:
@@ -40,10 +43,12 @@ class Service:
         self._database = await asyncio.to_thread(
             hashmatch.open, settings.path, memory=settings.memory
         )
+        self.audit.start()
 
     async def stop(self) -> None:
         """Let go of everything."""
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self.audit.stop)
         if self._database is not None:
             await asyncio.to_thread(self._database.close)
 

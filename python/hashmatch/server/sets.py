@@ -70,21 +70,21 @@ def _unread(handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> type
 
 async def list_sets(request: Request) -> Response:
     """The sets that the caller may see, by name."""
-    service, caller = _asked(request)
+    service, caller = asked(request)
     caller.require("read")
     database = service.database
     generation = database.generation
     shown = [SetFacts(**facts(each)) for each in database.sets() if sees(caller, each.name)]
-    return reply(SetList(generation=generation, sets=shown).model_dump_json(), generation)
+    return answered(SetList(generation=generation, sets=shown).model_dump_json(), generation)
 
 
 async def show_set(request: Request, set: SetName) -> Response:
     """A set."""
-    service, caller = _asked(request)
+    service, caller = asked(request)
     caller.require("read", set)
     generation = service.database.generation
     shown = SetShown(generation=generation, **facts(record_of(service, set)))
-    return reply(shown.model_dump_json(), generation)
+    return answered(shown.model_dump_json(), generation)
 
 
 def _make_documented(set: SetName, body: NewSet) -> None:
@@ -93,14 +93,14 @@ def _make_documented(set: SetName, body: NewSet) -> None:
 
 async def make_set(request: Request) -> Response:
     """PUT /v1/sets/{set}."""
-    service, caller = _asked(request)
+    service, caller = asked(request)
     name = request.path_params["set"]
     caller.require("admin", name)
     writing = _writing(service)
     answer = await writing.create(name, await request.body())
     # So that who asks here next finds it. Other processes have it within a second.
     await service.beside(service.database.refresh)
-    return _answered(answer, 201)
+    return _reply(answer, 201)
 
 
 def _change_documented(
@@ -113,12 +113,12 @@ def _change_documented(
 
 async def change_set(request: Request) -> Response:
     """POST /v1/sets/{set}/changes."""
-    service, caller = _asked(request)
+    service, caller = asked(request)
     name = request.path_params["set"]
     caller.require("write", name)
     writing = _writing(service)
     key = _key(request)
-    return _answered(await writing.change(name, await request.body(), caller.name, key), 200)
+    return _reply(await writing.change(name, await request.body(), caller.name, key), 200)
 
 
 def sees(caller: Caller, name: str) -> bool:
@@ -134,18 +134,23 @@ def record_of(service: Service, name: str) -> SetRecord:
     raise Problem(404, f"there is no set {name!r}: GET /v1/sets lists those there are", field="set")
 
 
-def reply(document: str, generation: int, status: int = 200) -> Response:
+def answered(document: str, generation: int) -> Response:
     """A reply of JSON that names its generation."""
-    return _answered(Answer(document.encode(), generation), status)
+    return _reply(Answer(document.encode(), generation), 200)
 
 
-def _answered(answer: Answer, status: int) -> Response:
+def asked(request: Request, *names: str) -> tuple[Service, Caller]:
+    """The service, and who asks. Problem if the URL has other parameters, or one twice."""
+    for name in request.query_params:
+        if name not in names or len(request.query_params.getlist(name)) > 1:
+            allowed = f"takes {', '.join(names)}, each once" if names else "takes none"
+            raise Problem(400, f"{name!r} in the URL: {request.url.path} {allowed}", field=name)
+    return request.app.state.service, request.scope["hashmatch.caller"]
+
+
+def _reply(answer: Answer, status: int) -> Response:
     headers = {GENERATION.decode(): str(answer.generation)}
     return Response(answer.document, status, headers, "application/json")
-
-
-def _asked(request: Request) -> tuple[Service, Caller]:
-    return request.app.state.service, request.scope["hashmatch.caller"]
 
 
 def _writing(service: Service) -> Writing:
