@@ -1,6 +1,7 @@
 """Named hash sets that change while they are searched, in one folder."""
 
 from hashmatch.database.batches import BatchList, read_refs
+from hashmatch.database.bounded import TooManyMatches
 from hashmatch.database.changes import Change
 from hashmatch.database.database import Database, Status, open
 from hashmatch.database.exchange import export_parts
@@ -38,6 +39,7 @@ __all__ = [
     "SetRecord",
     "Signal",
     "Status",
+    "TooManyMatches",
     "TypeStatus",
     "VideoMatch",
     "VideoMatches",
