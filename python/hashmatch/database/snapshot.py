@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +24,7 @@ from hashmatch.database.model import (
     as_time,
     kind_of,
 )
-from hashmatch.database.packing import TYPE_NAMES, TYPE_NUMBERS, Frames, Signals, type_names
+from hashmatch.database.packing import TYPE_NAMES, TYPE_NUMBERS, Frames, Signals, detail, type_names
 from hashmatch.database.rows import end_signal, no_such_set
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.hash_types import hash_type as find_type
@@ -30,6 +32,8 @@ from hashmatch.vocabulary import KINDS, Kind, Opinion
 
 #: Signal ids that `live_signals` goes through at a time: so many signals at most, or an item more.
 _BLOCK_IDS = 32_768
+#: So many signals are joined faster one by one than as columns.
+_FEW = 16
 
 _SETS = """
     SELECT hash_set.number, hash_set.name, contributor.name, max_distance, items, signals,
@@ -203,7 +207,9 @@ class Snapshot:
 
         KeyError names an id that was never allocated.
         """
-        ids = np.unique(as_ids(signal_ids))
+        ids = as_ids(signal_ids)
+        if len(ids) > 1:
+            ids = np.unique(ids)
         if len(ids) and ids[-1] >= self.end_signal():
             raise KeyError(f"no signal has the id {ids[-1]}")
         rows = self._connection.rows(_JOIN, (json.dumps(ids.tolist()),))
@@ -263,6 +269,8 @@ def _listed(ids: Ids) -> str:
 
 def _joined(ids: NDArray[np.uint64], rows: list[Row]) -> Joined:
     """A row for each signal from those of `_JOIN`, one for each item."""
+    if len(ids) <= _FEW:
+        return _few_joined(ids, rows)
     items, sets, contributors, refs, kinds, labels, blobs, verdicts = (
         zip(*rows, strict=True) if rows else [()] * 8
     )
@@ -284,6 +292,34 @@ def _joined(ids: NDArray[np.uint64], rows: list[Row]) -> Joined:
         details.time_ms,
         details.codes,
         [labels[place] for place in of_item],
+    )
+
+
+def _few_joined(ids: NDArray[np.uint64], rows: list[Row]) -> Joined:
+    """The same for few signals: at upload time there is one, and it is waited for."""
+    places = [bisect_right(rows, id, key=itemgetter(0)) - 1 for id in ids.tolist()]
+    found = [rows[place] for place in places]
+    firsts, sets, contributors, refs, kinds, labels, blobs, verdicts = (
+        zip(*found, strict=True) if found else [()] * 8
+    )
+    details = [
+        detail(blob, id - first, first)
+        for blob, id, first in zip(blobs, ids.tolist(), firsts, strict=True)
+    ]
+    types, quality, time_ms, codes = zip(*details, strict=True) if details else [()] * 4
+    return Joined(
+        ids,
+        np.array(firsts, np.uint64),
+        list(refs),
+        list(sets),
+        list(contributors),
+        [kind_of(kind) for kind in kinds],
+        [TYPE_NAMES[number] for number in types],
+        np.array([mask or 0 for mask in verdicts], np.uint8),
+        np.array(quality, np.int16),
+        np.array(time_ms, np.int64),
+        list(codes),
+        list(labels),
     )
 
 

@@ -50,5 +50,7 @@ class Found:
 
     def described(self, signal: NDArray[np.uint64]) -> tuple[Joined, list[int]]:
         """What is said of some signals, and where each one's is."""
+        if len(signal) == 1:
+            return self.matches.described(signal), [0]
         ids, places = np.unique(signal, return_inverse=True)
         return self.matches.described(ids), places.tolist()
