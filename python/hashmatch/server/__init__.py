@@ -11,7 +11,19 @@ service.py   what the routes use: the database, the writer, the counts kept
 The writer is a process of its own, for all the processes that answer: see writer.py.
 """
 
-from hashmatch.server.app import Sidecar, create_app
-from hashmatch.server.settings import Settings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from hashmatch.server.app import Sidecar, create_app
+    from hashmatch.server.settings import Settings
+
+_MODULES = {"Settings": "settings"}
 __all__ = ["Settings", "Sidecar", "create_app"]
+
+
+def __getattr__(name: str) -> Any:
+    # The writer needs none of it, and is to be there soon after it was killed.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"hashmatch.server.{_MODULES.get(name, 'app')}"), name)
