@@ -17,12 +17,12 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import ValidationError
 
 from hashmatch.console import printable
-from hashmatch.server.settings import PREFIX, Settings
+from hashmatch.server.settings import INTERNAL, PREFIX, Settings
 from hashmatch.server.sockets import parse_address
 from hashmatch.server.tls import TlsFault, server_context
 
-#: Those that people give: one is of the process that starts the others.
-NAMES = tuple(name for name in Settings.model_fields if name != "writer_socket")
+#: Those that people give.
+NAMES = tuple(name for name in Settings.model_fields if name not in INTERNAL)
 
 
 class _Given(NamedTuple):

@@ -18,14 +18,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from hashmatch.console import printable, tell
 from hashmatch.server.announcing import NOTIFY, announce, notify_systemd, warn_of_clear_text
 from hashmatch.server.callers import SCOPES
 from hashmatch.server.children import Child, Worker
-from hashmatch.server.settings import PREFIX, Settings
+from hashmatch.server.settings import INTERNAL, PREFIX, Settings
 from hashmatch.server.sockets import Listener, listen
 from hashmatch.server.tokens import add_token, read_tokens
 
@@ -38,7 +37,7 @@ _LONGEST_PAUSE_SECONDS = 15.0
 #: Beyond drain_seconds, to let go of the database; and for the writer to end.
 _GRACE_SECONDS = 5.0
 #: What cannot be changed while the sidecar runs.
-_FIXED = ("path", "listen", "workers", "read_only", "writer_socket")
+_FIXED = ("path", "listen", "workers", "read_only")
 
 
 @dataclass(eq=False)
@@ -97,16 +96,17 @@ class Supervisor:
                 await self._stop_children()
 
     async def _serve(self, private: Path) -> None:
-        if not self._settings.read_only and find_spec(_WRITER):
-            place = private / "writer"
-            self._settings = self._settings.model_copy(update={"writer_socket": place})
+        internal = {"shared_folder": private}
+        if not self._settings.read_only:
+            internal["writer_socket"] = private / "writer"
+        self._settings = self._settings.model_copy(update=internal)
         self._settings = _with_callers(self._settings, self._listener)
         warn_of_clear_text(self._listener, self._settings)
         loop = asyncio.get_running_loop()
         self._posts = [_Post(loop.create_future()) for _ in range(self._settings.workers)]
         lasting = [self._keep(post) for post in self._posts]
         if self._settings.writer_socket is not None:
-            lasting.append(self._keep_writer(self._settings.writer_socket))
+            lasting.append(self._keep_writer())
         tasks = [
             asyncio.create_task(each)
             for each in (*lasting, self._begin(), self._reload(), self._ending.wait())
@@ -174,13 +174,12 @@ class Supervisor:
         self._children.add(worker)
         return worker
 
-    async def _keep_writer(self, place: Path) -> None:
+    async def _keep_writer(self) -> None:
         deaths = _Deaths()
-        arguments = [str(self._settings.path), "--socket", str(place)]
         while True:
             began = time.monotonic()
             try:
-                child = Child(_WRITER, arguments, _environment(self._settings))
+                child = Child(_WRITER, (), _environment(self._settings))
             except OSError as error:
                 fate = f"cannot be started: {error.strerror}"
             else:
@@ -209,10 +208,10 @@ class Supervisor:
 
     def _settings_now(self) -> Settings:
         before, now = self._settings, self._reread()
-        for name in _FIXED[:-1]:
+        for name in _FIXED:
             if getattr(now, name) != getattr(before, name):
                 tell(f"hashmatch: {name} stays as it was until `hashmatch serve` is started again")
-        now = now.model_copy(update={name: getattr(before, name) for name in _FIXED})
+        now = now.model_copy(update={name: getattr(before, name) for name in (*_FIXED, *INTERNAL)})
         return _with_callers(now, self._listener)
 
     async def _replace(self, post: _Post) -> None:

@@ -25,6 +25,7 @@ import uvloop
 
 from hashmatch.database import Database
 from hashmatch.server.app import create_app
+from hashmatch.server.logs import take_over
 from hashmatch.server.servers import SERVERS, Stop
 from hashmatch.server.settings import Settings
 
@@ -36,6 +37,7 @@ async def _work(settings: Settings, listener: socket.socket, report: _Report) ->
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     app = create_app(settings)
+    take_over(app.service.log)
     await app.service.start()
     served = await asyncio.to_thread(_served, app.service.database)
 
