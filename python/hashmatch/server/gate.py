@@ -12,6 +12,7 @@ from hashmatch.server.limits import Rates, Refused, Room
 from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
 from hashmatch.server.settings import Settings
+from hashmatch.server.stuck import Stuck
 from hashmatch.server.tokens import Tokens
 
 #: Who can open the socket is whom its file's mode lets in.
@@ -27,6 +28,8 @@ _METRICS = "/metrics"
 _PAUSE_SECONDS = 0.25
 #: How often the file of tokens is looked at, and what was counted is told.
 _TICK_SECONDS = 0.5
+#: How often connections are looked through whose callers take nothing.
+_LOOK_SECONDS = 5.0
 
 
 class Gate:
@@ -45,6 +48,10 @@ class Gate:
         self._journal = Journal(service.log)
         self._token_fault = ""
         self._ticking = False
+        self._stuck = Stuck(settings.answer_seconds)
+        self._look_seconds = min(_LOOK_SECONDS, settings.answer_seconds / 2)
+        self._looked = 0.0
+        self._looking = False
 
     def admit(self, request: Request) -> None:
         """Let a request in, and note its caller. Problem if it is not let in."""
@@ -111,6 +118,20 @@ class Gate:
             self._service.log.info("tokens were read again")
         self._service.metrics.use(self._room.used.requests, self._room.used.body_bytes)
         self._journal.tell()
+        self._end_stuck()
+
+    def _end_stuck(self) -> None:
+        now = time.monotonic()
+        if now - self._looked >= self._look_seconds and not self._looking:
+            self._looked, self._looking = now, True
+            future = asyncio.get_running_loop().run_in_executor(None, self._stuck.end)
+            future.add_done_callback(self._ended)
+
+    def _ended(self, future: asyncio.Future[int]) -> None:
+        self._looking = False
+        if ended := future.result():
+            self._service.metrics.refused("answer_time", ended)
+            self._service.log.warning("answers that nobody took were ended", connections=ended)
 
     def _tokens_are_wrong(self, fault: str) -> None:
         if fault != self._token_fault:

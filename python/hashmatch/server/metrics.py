@@ -72,7 +72,7 @@ class Metrics:
         )
         self._refused = Counter(
             "hashmatch_refused",
-            "Requests that were not let in, or whose body was not taken.",
+            "Requests that were not let in, or whose body or answer was not taken.",
             ("reason",),
             registry=own,
         )
@@ -117,7 +117,7 @@ class Metrics:
         children[0].inc()
         children[1].observe(seconds)
         if request.refused is not None:
-            self._refused.labels(request.refused).inc()
+            self.refused(request.refused)
         if request.lookup is None:
             return
         name = request.lookup.hash_type
@@ -130,6 +130,10 @@ class Metrics:
             kept[1].observe(request.lookup.seconds)
         for set, matches in request.lookup.matches.items():
             self._matches.labels(set).inc(matches)
+
+    def refused(self, reason: str, requests: int = 1) -> None:
+        """Count requests that were not let in, not taken, or whose answer was not."""
+        self._refused.labels(reason).inc(requests)
 
     def failed(self, what: str) -> None:
         """Count a failure; `what` is one of a few words."""
