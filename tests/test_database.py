@@ -133,10 +133,13 @@ def test_what_was_found_is_still_known_when_it_is_withdrawn(tmp_path: Path) -> N
         assert set(matches.ref) == {"a", "b"}
         assert set(matches.set) == {"films"} and set(matches.contributor) == {"studio"}
         assert all(labels == ["old"] for labels in matches.labels)
-    assert set(before.verdicts) == {("negative",), ()}
+        assert matches.verdicts == [()] * len(matches)
+        assert [match.verdicts for match in matches] == [()] * len(matches)
+        assert matches.set_counts() == {"films": len(matches)}
     assert before.generation == 1 and database.generation == 2
     assert [m.ref for m in database.match("phash", codes) if m.ref != "a"] == []
-    assert database.match("phash", ~codes[:1]).labels == [["new"]]
+    after = database.match("phash", ~codes[:1])
+    assert after.labels == [["new"]] and after.verdicts == [("negative",)]
     database.close()
 
 

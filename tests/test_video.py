@@ -262,8 +262,15 @@ def test_sets_distances_and_verdicts(database: Database) -> None:
     assert refs(sets=[]) == set()
     assert refs(verdicts=["none"]) == {"strict", "loose"}
     assert refs(verdicts=["negative", "positive"]) == {"disputed"}
-    (disputed,) = database.match_videos(as_upload(film), verdicts=["negative"])
+    (disputed,) = held = database.match_videos(as_upload(film), verdicts=["negative"])
     assert disputed.verdicts == ("negative",)
+    later = database.match_videos(as_upload(film), verdicts=["negative"])
+    with database.change("films") as change:
+        change.opinion("disputed", contributor="analyst", verdict="positive")
+    for matches in (held, later):
+        assert [match.verdicts for match in matches] == matches.verdicts == [("negative",)]
+        assert matches.set_counts() == {"films": 1}
+        assert matches.generation < database.generation
     with pytest.raises(ValueError, match="there is no set 'nowhere'"):
         refs(sets=["nowhere"])
 

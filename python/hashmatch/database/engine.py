@@ -9,11 +9,11 @@ of no segment (*gaps*, the last of them the newest signals) are read from the ca
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,47 @@ class Verdicts:
     opinion: int
     end: int
 
+    def of(self, ids: Ids) -> NDArray[np.uint8]:
+        """VERDICT_BITS of each signal's item, 0 where nobody has an opinion on it."""
+        if not len(self.firsts):
+            return np.zeros(len(ids), np.uint8)
+        places = np.searchsorted(self.firsts, ids, "right") - 1
+        inside = (places >= 0) & (ids < self.ends[places])
+        return np.where(inside, self.masks[places], np.uint8(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Which set each signal is of."""
+
+    #: Signal ids from firsts[i] on, up to the next, are of the set of number sets[i].
+    firsts: Ids
+    sets: NDArray[np.uint16]
+    #: By number.
+    names: Mapping[int, str]
+
+    def counts(self, ids: Ids) -> dict[str, int]:
+        """How many of some signals each set has, by its name; without those that have none."""
+        if not len(ids):
+            return {}
+        counts = np.bincount(self._numbers(ids)).tolist()
+        return {self.names[number]: count for number, count in enumerate(counts) if count}
+
+    def of(self, ids: Ids) -> list[str]:
+        """The name of each signal's set."""
+        return [self.names[number] for number in self._numbers(ids).tolist()]
+
+    def _numbers(self, ids: Ids) -> NDArray[np.uint16]:
+        return self.sets[np.searchsorted(self.firsts, ids, "right") - 1]
+
+
+class AsOf(NamedTuple):
+    """What one generation says of the signals that were found in it, without the catalog."""
+
+    generation: int
+    owners: Owners
+    verdicts: Verdicts
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -69,9 +110,7 @@ class State:
     #: By the name of the hash type.
     snapshots: dict[str, _core.Snapshot]
     sets: dict[str, SetRecord]
-    #: Signal ids from block_firsts[i] on, up to the next, are of the set of number block_sets[i].
-    block_firsts: Ids
-    block_sets: NDArray[np.uint16]
+    owners: Owners
     verdicts: Verdicts
     #: What searches worked out for their filters; see filters.py.
     limits: dict[object, Any] = field(default_factory=dict)
@@ -80,6 +119,11 @@ class State:
     def end(self) -> int:
         """Signals have lower ids."""
         return self.verdicts.end
+
+    @property
+    def as_of(self) -> AsOf:
+        """What results keep of it: not what is searched, which takes memory."""
+        return AsOf(self.generation, self.owners, self.verdicts)
 
 
 class UnusableSegment(_core.FormatError):
@@ -268,13 +312,12 @@ class Engine:
                 advance(view, snapshot, generation)
         self.views = views
         self.segments.keep_only({r.file for view in views.values() for r in view.records})
-        block_firsts, block_sets = snapshot.blocks()
+        sets = snapshot.sets()
         return State(
             snapshot.generation,
             {name: view.index.snapshot() for name, view in views.items()},
-            {record.name: record for record in snapshot.sets()},
-            block_firsts,
-            block_sets,
+            {record.name: record for record in sets},
+            Owners(*snapshot.blocks(), {record.number: record.name for record in sets}),
             _verdicts(snapshot, self.state.verdicts if self.state else None),
         )
 

@@ -95,7 +95,7 @@ def _made(
     most = int(by_set.max())
     if most < 0:
         return Limits(0, np.zeros(1, np.uint64), np.full(1, -1, np.int16))
-    firsts, limits = state.block_firsts, by_set[state.block_sets]
+    firsts, limits = state.owners.firsts, by_set[state.owners.sets]
     if wanted is not None:
         firsts, limits = _with_verdicts(state, firsts, limits, wanted)
     changes = np.ones(len(limits), bool)

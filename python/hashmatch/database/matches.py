@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch.database.described import Described, Join
+from hashmatch.database.engine import AsOf
 from hashmatch.database.model import verdicts_of
 from hashmatch.matches import Matches, _Columns
 from hashmatch.vocabulary import Verdict
@@ -43,18 +44,16 @@ class DatabaseMatches(Matches, Described):
     `query`, `signal`, `distance` and `offsets` are at hand; `id` is `signal` by the name that
     `Matches` has for it. `hash`, `ref`, `set`, `contributor`, `labels` and `verdicts` are lists
     with one entry a match; the first that is asked for looks all matches up in the catalog. What
-    they say of a signal never changes, but for `verdicts`, which are those held when they are
-    looked up.
+    they say is of the answer's generation, whenever it is looked up: what an item is never changes
+    (an update makes another of it), and the verdicts were kept with the answer.
     `len(matches)` counts matches; `matches[i]` is the list of the `DatabaseMatch`es of query i.
     """
 
-    __slots__ = ("_join", "_joined", "generation")
-    #: The state of the database that the answer is of.
-    generation: int
+    __slots__ = ("_as_of", "_join", "_joined")
 
-    def __init__(self, columns: _Columns, generation: int, join: Join) -> None:
+    def __init__(self, columns: _Columns, as_of: AsOf, join: Join) -> None:
         super().__init__(columns)
-        self.generation = generation
+        self._as_of = as_of
         self._join = join
         self._joined = None
 

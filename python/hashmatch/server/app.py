@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from hashmatch.server import hma, matching, page
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
     GENERATION,
@@ -18,17 +19,18 @@ from hashmatch.server.http import (
     Send,
     send_reply,
 )
-from hashmatch.server.matching import ROUTES, SET_ROUTES, Handler
+from hashmatch.server.matching import SET_ROUTES, Handler
 from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
 from hashmatch.server.settings import Settings
 from hashmatch.server.typed import typed_app
 
 _SETS = "/v1/sets/"
+#: The routes without a framework, by method and path.
+ROUTES = {**matching.ROUTES, **hma.ROUTES, **page.ROUTES}
 #: A caller has `answer_seconds` to take an answer, and for one that is large more, at that rate.
 _LEAST_BYTES_PER_SECOND = 65_536
 _FREE_BYTES = 65_536
-_FAULT = Problem(500, "a fault of the server, which its log has: report it")
 _FAULT = Problem(500, "a fault of the server, which its log has: report it")
 
 
