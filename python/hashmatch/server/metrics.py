@@ -78,8 +78,8 @@ class Metrics:
         )
         self._failures = Counter(
             "hashmatch_failures",
-            "What went wrong beside the requests: faults of the server, tokens that could not be "
-            "read, an audit that could not be written.",
+            "What went wrong: requests that met a fault of the server; and how often the file of "
+            "tokens, the audit or the database got into trouble.",
             ("what",),
             registry=own,
         )
@@ -92,6 +92,18 @@ class Metrics:
         self._bodies = Gauge(
             "hashmatch_body_bytes",
             "Memory that the bodies of requests take up.",
+            multiprocess_mode="livesum",
+            registry=own,
+        )
+        self._waiting = Gauge(
+            "hashmatch_audit_waiting_rows",
+            "Rows of the audit that are not written yet.",
+            multiprocess_mode="livesum",
+            registry=own,
+        )
+        self._lost = Gauge(
+            "hashmatch_audit_lost_requests",
+            "Lookups that the audit lacks, since its file could not be written for too long.",
             multiprocess_mode="livesum",
             registry=own,
         )
@@ -139,10 +151,12 @@ class Metrics:
         """Count a failure; `what` is one of a few words."""
         self._failures.labels(what).inc()
 
-    def use(self, working: int, body_bytes: int) -> None:
-        """Note what is in use just now."""
+    def use(self, working: int, body_bytes: int, waiting: int, lost: int) -> None:
+        """Note what is in use just now, and how many rows of the audit wait, or were lost."""
         self._working.set(working)
         self._bodies.set(body_bytes)
+        self._waiting.set(waiting)
+        self._lost.set(lost)
         self._resident.set(_resident_bytes())
 
     def text(self, database: Database) -> bytes:
