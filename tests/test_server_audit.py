@@ -16,7 +16,7 @@ import pytest
 import hashmatch
 from command import Run
 from hashmatch import FormatError
-from hashmatch.database.lookups import LookupLog, read_lookups
+from hashmatch.database.lookups import LookupLog, Noted, read_lookups
 from hashmatch.server import audit as audits
 from hashmatch.server.audit import Audit
 from hashmatch.server.callers import Caller
@@ -74,7 +74,7 @@ def test_lookups_are_counted_by_caller_and_second(folder: Path) -> None:
     assert {row.who for row in read_lookups(folder, "a")} == {"uploads"}
 
 
-def log_of(folder: Path, *rows: audits.Noted) -> None:
+def log_of(folder: Path, *rows: Noted) -> None:
     log = LookupLog(folder)
     log.append(rows)
     log.close()
@@ -147,7 +147,7 @@ def test_what_can_never_be_written_is_counted(
     audit.start()
     for number in range(8):
         audit.note(Caller(f"caller {number}", frozenset()), Lookup("pdq", 2, {"a": 1}))
-    wait_until(lambda: audit.state().lost == 5)
+    wait_until(lambda: audit.state().lost == 5 and audit.state().trouble is not None)
     assert "audit.db" in (audit.state().trouble or "")
     audit.stop()
     assert audit.state().waiting == 3

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hashmatch import FormatError
-from hashmatch.server import contents, docs, sets, status
+from hashmatch.server import contents, docs, health, sets, status
 from hashmatch.server.openapi import documented
 from hashmatch.server.problems import MEDIA_TYPE, Problem
 from hashmatch.server.service import Service
@@ -42,11 +42,8 @@ def typed_app(service: Service) -> FastAPI:
     for part in (status, contents, sets):
         app.include_router(part.routes())
 
-    @app.get("/livez")
-    async def livez() -> dict[str, str]:
-        return {"status": "alive"}
-
     app.include_router(docs.routes())
+    app.include_router(health.routes())
     return app
 
 
@@ -72,6 +69,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    # FastAPI wraps what was wrong with a body as it arrived.
+    if isinstance(error.__cause__, Problem):
+        return await _problem(request, error.__cause__)
     detail = {
         404: f"there is nothing at {request.url.path}: /docs lists what there is",
         405: f"{request.url.path} does not take {request.method}: /docs lists what it takes",
