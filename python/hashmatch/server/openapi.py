@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from hashmatch.server.gate import OPEN
 from hashmatch.server.openapi_hma import HMA
 from hashmatch.server.openapi_lookups import LOOKUPS
 from hashmatch.server.openapi_pages import PAGES
@@ -67,9 +68,8 @@ _MORE = {
     ("put", "/v1/sets/{set}"): {409},
     ("post", "/v1/sets/{set}/changes"): {422},
     ("get", "/v1/history"): {404},
+    ("get", "/readyz"): {503},
 }
-#: What needs no token.
-OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz", "/status", "/status/live"))
 
 
 def documented(app: FastAPI) -> Callable[[], Document]:
@@ -144,11 +144,11 @@ def _complete(method: str, path: str, operation: Document) -> None:
     # That is how FastAPI would answer what is not valid.
     if responses.get("422", {}).get("description") == "Validation Error":
         del responses["422"]
-    statuses = {429, 503} | _MORE.get((method, path), set())
+    statuses = _MORE.get((method, path), set())
     if path in OPEN:
         operation["security"] = []
     else:
-        statuses |= {401, 403}
+        statuses = statuses | {401, 403, 429, 503}
         # A Unix socket, or a client certificate, says who calls.
         operation["security"] = [{"token": []}, {}]
     if operation.get("parameters"):
@@ -160,7 +160,8 @@ def _complete(method: str, path: str, operation: Document) -> None:
     if "{set}" in path and method != "put":
         statuses.add(404)
     for status in statuses:
-        responses.setdefault(str(status), problem(status))
+        said = responses.setdefault(str(status), problem(status))
+        said["content"] = problem(status)["content"] | said.get("content", {})
     operation["responses"] = dict(sorted(responses.items()))
     for response in operation["responses"].values():
         headers = response.setdefault("headers", {})

@@ -45,7 +45,16 @@ async function look() {
   held(now);
   if (why) uncounted(why);
   aged(Date.now() + ahead);
-  tell(trouble, now.trouble ? `Trouble: ${now.trouble}. What was taken in before is still served.` : "");
+  tell(trouble, troubles(now));
+}
+
+// What is wrong, as the server says it.
+function troubles({ trouble, writer_trouble, audit }) {
+  const said = [];
+  if (trouble) said.push(`No newer state is taken in, and the last good one is served: ${trouble}.`);
+  if (writer_trouble) said.push(`No changes are made: ${writer_trouble}.`);
+  if (audit.trouble) said.push(`Look-ups are not noted for the audit: ${audit.trouble}.`);
+  return said.join(" ");
 }
 
 async function follow() {
