@@ -60,6 +60,11 @@ class Packed:
     #: By the names of `JOINED`; None where ids only were asked for.
     joined: dict[str, list[Any]] | None
 
+    @property
+    def queries(self) -> int:
+        """How many codes were looked up."""
+        return len(self.offsets) - 1
+
 
 def header(generation: int, queries: int, matches: int, distances: bool, joined: int) -> bytes:
     """The first bytes of an answer; `joined` is the size in bytes of its joined part."""
@@ -75,15 +80,13 @@ def column(values: NDArray[Any]) -> memoryview:
 def encode(answer: Packed) -> bytes:
     """The packed form of an answer."""
     joined = b"" if answer.joined is None else json.dumps(answer.joined).encode()
-    queries, matches = len(answer.offsets) - 1, len(answer.signal)
-    distances = answer.distance is not None
-    parts: list[bytes | memoryview] = [
-        header(answer.generation, queries, matches, distances, len(joined))
-    ]
-    parts += [column(answer.offsets), column(answer.signal)]
+    columns: list[NDArray[Any]] = [answer.offsets, answer.signal]
     if answer.distance is not None:
-        parts.append(column(answer.distance))
-    return b"".join([*parts, joined])
+        columns.append(answer.distance)
+    first = header(
+        answer.generation, answer.queries, len(answer.signal), len(columns) == 3, len(joined)
+    )
+    return b"".join([first, *map(column, columns), joined])
 
 
 def decode(packed: bytes) -> Packed:

@@ -2,6 +2,7 @@
 
 from hashmatch.database.answered import Asked, KeyTaken
 from hashmatch.database.batches import BatchList, read_refs
+from hashmatch.database.bounded import TooManyMatches
 from hashmatch.database.catalog import SetExists
 from hashmatch.database.changes import Change
 from hashmatch.database.database import Database, Status, open
@@ -45,6 +46,7 @@ __all__ = [
     "SetRecord",
     "Signal",
     "Status",
+    "TooManyMatches",
     "TypeStatus",
     "VideoMatch",
     "VideoMatches",

@@ -19,6 +19,7 @@ from hashmatch import _core
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.codes import Codes, as_codes
 from hashmatch.database.answered import Asked
+from hashmatch.database.bounded import search
 from hashmatch.database.catalog import Catalog, Mode
 from hashmatch.database.changes import Change, OnError
 from hashmatch.database.contents import Contents
@@ -112,6 +113,7 @@ class Database:
         *,
         bits: bool = False,
         progress: Progress | None = None,
+        most_matches: int | None = None,
     ) -> DatabaseMatches:
         """Every known signal of that hash type near each code, nearest first, ties by signal.
 
@@ -120,6 +122,9 @@ class Database:
         items on which somebody holds one of them ("none" stands for items that nobody has an
         opinion on). `limit` keeps the first so many matches of each query, of those that the other
         arguments leave. `codes`, `bits`, `threads` and `progress` are those of `Index.search`.
+
+        `most_matches` bounds the memory that an answer may take: one with more matches in all is
+        refused with TooManyMatches, a ValueError.
         """
         kind = hash_type(type)
         rows = as_codes(codes, kind, bits)
@@ -130,9 +135,9 @@ class Database:
         state = self._open_state()
         limits = limits_for(state, kind, sets, max_distance, verdicts)
         snapshot = state.snapshots.get(kind.name) or _empty(kind.name)
-        columns = snapshot.search(
-            rows, limits.max_distance, kept, threads, progress, limits.firsts, limits.most
-        )
+        if most_matches is not None:
+            most_matches = whole(most_matches, "most_matches", 1, MAX_COUNT)
+        columns = search(snapshot, rows, limits, kept, threads, progress, most_matches)
         return DatabaseMatches(columns, state.as_of, self._join)
 
     def match_videos(

@@ -57,9 +57,8 @@ class Described:
 
     @property
     def set(self) -> list[str]:
-        """Each match's hash set."""
-        joined, rows = self._looked_up()
-        return [joined.sets[row] for row in rows]
+        """Each match's hash set, known without the catalog."""
+        return self._as_of.owners.of(self._ids)
 
     @property
     def contributor(self) -> list[str]:

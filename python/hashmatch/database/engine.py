@@ -83,9 +83,15 @@ class Owners:
         """How many of some signals each set has, by its name; without those that have none."""
         if not len(ids):
             return {}
-        places = np.searchsorted(self.firsts, ids, "right") - 1
-        counts = np.bincount(self.sets[places]).tolist()
+        counts = np.bincount(self._numbers(ids)).tolist()
         return {self.names[number]: count for number, count in enumerate(counts) if count}
+
+    def of(self, ids: Ids) -> list[str]:
+        """The name of each signal's set."""
+        return [self.names[number] for number in self._numbers(ids).tolist()]
+
+    def _numbers(self, ids: Ids) -> NDArray[np.uint16]:
+        return self.sets[np.searchsorted(self.firsts, ids, "right") - 1]
 
 
 class AsOf(NamedTuple):

@@ -8,7 +8,6 @@ packed answers.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -17,50 +16,15 @@ import orjson
 from numpy.typing import NDArray
 
 from hashmatch import wire
-from hashmatch.database.matches import DatabaseMatches
 from hashmatch.database.model import Joined, verdicts_of
+from hashmatch.server.arrow_form import arrow_parts
+from hashmatch.server.found import BLOCK, Found
 from hashmatch.server.http import Part, Reply
-from hashmatch.server.media import JSON, PACKED
+from hashmatch.server.media import ARROW, JSON, PACKED
 from hashmatch.server.service import Service
 
-#: Matches that are looked up in the catalog, and sent, at a time.
-_BLOCK = 4_096
 #: An answer of so many matches or queries is made and sent at once.
 _AT_ONCE = 16_384
-
-
-@dataclass(slots=True)
-class Found:
-    """The matches of a lookup, and what of them is to be told."""
-
-    hash_type: str
-    matches: DatabaseMatches
-    joined: bool
-    #: Whether distances are told. If not, nothing about a match tells how near it is, the order
-    #: neither.
-    distances: bool
-    query: NDArray[np.int64]
-    signal: NDArray[np.uint64]
-
-    @classmethod
-    def of(cls, hash_type: str, matches: DatabaseMatches, joined: bool, distances: bool) -> Found:
-        query, signal = matches.query, matches.signal
-        if not distances:
-            signal = signal[np.lexsort((signal, query))]
-        return cls(hash_type, matches, joined, distances, query, signal)
-
-    def __len__(self) -> int:
-        return len(self.signal)
-
-    def blocks(self) -> Iterator[slice]:
-        """Rows, so many at a time."""
-        for begin in range(0, len(self), _BLOCK):
-            yield slice(begin, begin + _BLOCK)
-
-    def described(self, rows: slice) -> tuple[Joined, list[int]]:
-        """What is said of some rows' signals, and where each row's is."""
-        ids, places = np.unique(self.signal[rows], return_inverse=True)
-        return self.matches.described(ids), places.tolist()
 
 
 Encode: TypeAlias = Callable[[Found], Iterator[Part]]
@@ -70,24 +34,28 @@ def json_parts(found: Found) -> Iterator[Part]:
     """The answer as JSON."""
     matches = found.matches
     head = b'{"generation":%d,"type":"%s","queries":%d,"matches":[' % (
-        matches.generation, found.hash_type.encode(), matches.queries
+        matches.generation, found.hash_type.encode(), found.queries
     )  # fmt: skip
+    if not found.rows:
+        yield head + b"]}"
+        return
+    signal = found.signal
     for rows in found.blocks():
-        part = orjson.dumps(_json_rows(found, rows))
+        part = orjson.dumps(_json_rows(found, rows, signal[rows]))
         yield head + part[1:-1]
         head = b","
-    yield b"]}" if len(found) else head + b"]}"
+    yield b"]}"
 
 
-def _json_rows(found: Found, rows: slice) -> list[dict[str, Any]]:
-    columns = [found.query[rows].tolist(), found.signal[rows].tolist()]
+def _json_rows(found: Found, rows: slice, signal: NDArray[np.uint64]) -> list[dict[str, Any]]:
+    columns = [found.query[rows].tolist(), signal.tolist()]
     names = ["query", "signal"]
     if found.distances:
         columns.append(found.matches.distance[rows].tolist())
         names.append("distance")
     records = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     if found.joined:
-        joined, places = found.described(rows)
+        joined, places = found.described(signal)
         about = [_about(joined, row, found.distances) for row in range(len(joined))]
         for record, place in zip(records, places, strict=True):
             record.update(about[place])
@@ -108,24 +76,24 @@ def _about(joined: Joined, row: int, distances: bool) -> dict[str, Any]:
 
 def packed_parts(found: Found) -> Iterator[Part]:
     """The answer packed. Its header has the size of what comes last, so that is made first."""
-    matches = found.matches
-    last = _packed_joined(found) if found.joined else []
+    matches, signal = found.matches, found.signal
+    last = _packed_joined(found, signal) if found.joined else []
     size = sum(map(len, last))
-    yield wire.header(matches.generation, matches.queries, len(found), found.distances, size)
+    yield wire.header(matches.generation, found.queries, found.rows, found.distances, size)
     yield wire.column(matches.offsets)
-    yield wire.column(found.signal)
+    yield wire.column(signal)
     if found.distances:
         yield wire.column(matches.distance)
     yield from last
 
 
-def _packed_joined(found: Found) -> list[bytes]:
+def _packed_joined(found: Found, signal: NDArray[np.uint64]) -> list[bytes]:
     """The joined part, in pieces."""
     names = [name for name in wire.JOINED if found.distances or name != wire.HASH]
     pieces: dict[str, list[bytes]] = {name: [] for name in names}
-    signals = np.unique(found.signal)
-    for begin in range(0, len(signals), _BLOCK):
-        joined = found.matches.described(signals[begin : begin + _BLOCK])
+    signals = np.unique(signal)
+    for begin in range(0, len(signals), BLOCK):
+        joined = found.matches.described(signals[begin : begin + BLOCK])
         for name in names:
             if begin:
                 pieces[name].append(b",")
@@ -156,14 +124,14 @@ _COLUMNS: dict[str, Callable[[Joined], list[Any]]] = {
     "time_ms": lambda joined: _known(joined.time_ms),
 }
 
-ENCODERS: dict[str, Encode] = {JSON: json_parts, PACKED: packed_parts}
+ENCODERS: dict[str, Encode] = {JSON: json_parts, PACKED: packed_parts, ARROW: arrow_parts}
 
 
 def reply(found: Found, media_type: str, service: Service) -> Reply:
     """The reply with what was found. A small one is made here, of a large one the beginning."""
     parts = ENCODERS[media_type](found)
     generation = found.matches.generation
-    if len(found) <= _AT_ONCE and found.matches.queries <= _AT_ONCE:
+    if found.rows <= _AT_ONCE and found.queries <= _AT_ONCE:
         return Reply(b"".join(parts), media_type, generation=generation)
     # What goes wrong goes wrong at the first part, when another reply can still be sent.
     first = next(parts)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hashmatch.codes import as_codes
 from hashmatch.hash_types import HashType
 from hashmatch.server.http import Request
-from hashmatch.server.media import JSON, PACKED
+from hashmatch.server.media import PACKED
 from hashmatch.server.parameters import LOOKUP, Asked, asked_of, in_url, together, unknown
 from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
@@ -105,6 +105,3 @@ def row_fault(text: str, field: str) -> Problem:
     found = _ROW.match(text)
     row = int(found[1]) if found else None
     return Problem(400, text, field=field, row=row)
-
-
-READERS: dict[str, Read] = {JSON: read_json, PACKED: read_packed}

@@ -16,7 +16,7 @@ from hashmatch.database.contents import Contents
 from hashmatch.formats import jsonl
 from hashmatch.server.http import GENERATION
 from hashmatch.server.service import Service
-from hashmatch.server.sets import SetName, asked, record_of
+from hashmatch.server.sets import AT_LEAST, SetName, let_in, named
 
 MEDIA_TYPE = "application/jsonl"
 _LINES_AT_ONCE = 1_000
@@ -24,11 +24,12 @@ _LINES_AT_ONCE = 1_000
 
 def routes() -> APIRouter:
     """That of contents."""
-    router = APIRouter(tags=["sets"])
+    router = APIRouter()
     router.add_api_route(
         "/v1/sets/{set:path}/contents",
         show_contents,
         response_class=Response,
+        openapi_extra=AT_LEAST,
         responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
     )
     return router
@@ -36,9 +37,8 @@ def routes() -> APIRouter:
 
 async def show_contents(request: Request, set: SetName) -> Response:
     """All that a set holds, as of one generation: JSON Lines that `hashmatch db load` reads."""
-    service, caller = asked(request)
-    caller.require("admin", set)
-    record_of(service, set)
+    service, caller = await let_in(request, "admin", set)
+    named(service, caller, set)
     return _Lines(service, await service.beside(service.database.contents, set))
 
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashmatch.database import TooManyMatches
+from hashmatch.extras import need
+from hashmatch.index import Progress
 from hashmatch.server import generations
-from hashmatch.server.answers import ENCODERS, Found, reply
-from hashmatch.server.bodies import READERS
+from hashmatch.server.answers import ENCODERS, reply
+from hashmatch.server.arrow_form import read_arrow
+from hashmatch.server.bodies import Read, read_json, read_packed
+from hashmatch.server.found import Found
 from hashmatch.server.http import Lookup, Reply, Request
-from hashmatch.server.media import JSON, accepted, content_type
+from hashmatch.server.media import ARROW, JSON, PACKED, accepted, content_type
 from hashmatch.server.parameters import Asked
+from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
 
 Handler: TypeAlias = Callable[[Request, Service], Awaitable[Reply]]
 
+_READERS: dict[str, Read] = {JSON: read_json, PACKED: read_packed, ARROW: read_arrow}
 #: The answers that there are, by the type of the body: its own first.
-_OFFERED = {own: list(dict.fromkeys((own, *ENCODERS))) for own in READERS}
+_OFFERED = {own: list(dict.fromkeys((own, *ENCODERS))) for own in _READERS}
 
+#: What one answer may have: some 100 MB in memory.
+MAX_MATCHES = 5_000_000
 #: A body of so many bytes is read at once, as one hash has fewer.
 _SMALL_BYTES = 2_048
 
@@ -30,11 +40,13 @@ async def match(request: Request, service: Service) -> Reply:
     caller = request.caller
     assert caller is not None
     caller.require("read", request.parts.get("set"))
-    media_type = content_type(request, READERS)
+    media_type = content_type(request, _READERS)
     answer_type = accepted(request, _OFFERED[media_type])
+    if ARROW in (media_type, answer_type):
+        _require_arrow(415 if media_type == ARROW else 406)
     await generations.reach(request, service)
     body = await request.body()
-    read = READERS[media_type]
+    read = _READERS[media_type]
 
     def answer(asked: Asked, codes: NDArray[np.uint8], threads: int) -> Reply:
         return reply(_found(asked, codes, threads, request, service), answer_type, service)
@@ -42,12 +54,19 @@ async def match(request: Request, service: Service) -> Reply:
     def whole() -> Reply:
         return answer(*read(body, request, service), service.settings.threads)
 
-    if media_type != JSON or len(body) > _SMALL_BYTES:
+    if media_type == ARROW or len(body) > _SMALL_BYTES:
         return await service.beside(whole)
     asked, codes = read(body, request, service)
     if len(codes) == 1 and _is_quick(asked):
         return answer(asked, codes, 1)
     return await service.beside(answer, asked, codes, service.settings.threads)
+
+
+def _require_arrow(status: int) -> None:
+    try:
+        need("pyarrow", "arrow")
+    except ImportError as error:
+        raise Problem(status, f"Arrow streams are not had here: {error}") from None
 
 
 def _is_quick(asked: Asked) -> bool:
@@ -61,11 +80,29 @@ def _found(
     asked: Asked, codes: NDArray[np.uint8], threads: int, request: Request, service: Service
 ) -> Found:
     where, name = asked.where, asked.kind.name
-    matches = service.database.match(
-        name, codes, where.sets, where.max_distance, where.verdicts, asked.limit, threads
-    )
+    try:
+        matches = service.database.match(
+            name, codes, where.sets, where.max_distance, where.verdicts, asked.limit, threads,
+            progress=_deadline(service.settings.answer_seconds), most_matches=MAX_MATCHES,
+        )  # fmt: skip
+    except TooManyMatches as error:
+        raise Problem(413, str(error)) from None
     request.lookup = Lookup(name, len(codes), matches.set_counts())
-    return Found.of(name, matches, asked.joined, not service.settings.hide_distances)
+    shown = not service.settings.hide_distances
+    return Found(name, len(codes), matches, asked.joined, shown)
+
+
+def _deadline(seconds: float) -> Progress:
+    """Ends a search that takes longer, with a Problem."""
+    end = time.monotonic() + seconds
+
+    def progress(done: int, total: int) -> None:
+        if time.monotonic() > end:
+            raise Problem(
+                413, f"the search took longer than {seconds:g} s: send fewer hashes at a time"
+            )
+
+    return progress
 
 
 #: By method and path.

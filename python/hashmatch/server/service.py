@@ -10,6 +10,8 @@ from typing import ParamSpec, TypeVar
 import hashmatch
 from hashmatch.database import Database
 from hashmatch.server.audit import Audit
+from hashmatch.server.logs import make_log
+from hashmatch.server.metrics import Metrics
 from hashmatch.server.settings import Settings
 from hashmatch.server.writing import Writing
 
@@ -25,6 +27,8 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.log = make_log()
+        self.metrics = Metrics(settings.shared_folder)
         self._database: Database | None = None
         #: Makes changes; None where none are taken.
         self.writer: Writing | None = None
@@ -58,6 +62,14 @@ class Service:
         if self._database is None:
             raise ValueError("the service has not been started")
         return self._database
+
+    @property
+    def generation(self) -> int | None:
+        """The generation that is answered from; None where none can be read."""
+        try:
+            return self.database.generation
+        except (OSError, ValueError):
+            return None
 
     async def beside(
         self, function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hashmatch.database import SetRecord
-from hashmatch.server.callers import Caller
+from hashmatch.server.callers import Caller, Scope
 from hashmatch.server.change_bodies import Changed, SetChange
+from hashmatch.server.generations import HEADER, reach
 from hashmatch.server.http import GENERATION
+from hashmatch.server.http import Request as Asked
+from hashmatch.server.openapi_parts import problem
 from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
 from hashmatch.server.set_models import NewSet, SetFacts, SetList, SetShown, facts
@@ -32,25 +36,32 @@ Key = Annotated[
     ),
 ]
 
+#: What a route says of the generation that a request may ask for.
+AT_LEAST: dict[str, Any] = {"parameters": [{"$ref": f"#/components/parameters/{HEADER}"}]}
+
 
 def routes() -> APIRouter:
     """Those of sets."""
-    router = APIRouter(tags=["sets"])
-    router.add_api_route("/v1/sets", list_sets, response_model=SetList)
+    router = APIRouter()
+    router.add_api_route("/v1/sets", list_sets, response_model=SetList, openapi_extra=AT_LEAST)
     router.add_api_route(
         "/v1/sets/{set:path}/changes",
         _change_documented,
         methods=["POST"],
         response_model=Changed,
+        responses={422: problem(422)},
         route_class_override=_unread(change_set),
     )
-    router.add_api_route("/v1/sets/{set:path}", show_set, response_model=SetShown)
+    router.add_api_route(
+        "/v1/sets/{set:path}", show_set, response_model=SetShown, openapi_extra=AT_LEAST
+    )
     router.add_api_route(
         "/v1/sets/{set}",
         _make_documented,
         methods=["PUT"],
         status_code=201,
         response_model=SetShown,
+        responses={409: problem(409)},
         route_class_override=_unread(make_set),
     )
     return router
@@ -70,21 +81,22 @@ def _unread(handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> type
 
 async def list_sets(request: Request) -> Response:
     """The sets that the caller may see, by name."""
-    service, caller = asked(request)
-    caller.require("read")
-    database = service.database
-    generation = database.generation
-    shown = [SetFacts(**facts(each)) for each in database.sets() if sees(caller, each.name)]
-    return answered(SetList(generation=generation, sets=shown).model_dump_json(), generation)
+    service, caller = await let_in(request, "read")
+    # There may be tens of thousands.
+    return await service.beside(_listed, service, caller)
+
+
+def _listed(service: Service, caller: Caller) -> Response:
+    generation, records = seen(service, caller)
+    shown = [SetFacts(**facts(record)) for record in records]
+    return answered(SetList(generation=generation, sets=shown), generation)
 
 
 async def show_set(request: Request, set: SetName) -> Response:
     """A set."""
-    service, caller = asked(request)
-    caller.require("read", set)
-    generation = service.database.generation
-    shown = SetShown(generation=generation, **facts(record_of(service, set)))
-    return answered(shown.model_dump_json(), generation)
+    service, caller = await let_in(request, "read", set)
+    generation, record = named(service, caller, set)
+    return answered(SetShown(generation=generation, **facts(record)), generation)
 
 
 def _make_documented(set: SetName, body: NewSet) -> None:
@@ -93,9 +105,8 @@ def _make_documented(set: SetName, body: NewSet) -> None:
 
 async def make_set(request: Request) -> Response:
     """PUT /v1/sets/{set}."""
-    service, caller = asked(request)
     name = request.path_params["set"]
-    caller.require("admin", name)
+    service, _ = await let_in(request, "admin", name)
     writing = _writing(service)
     answer = await writing.create(name, await request.body())
     # So that who asks here next finds it. Other processes have it within a second.
@@ -113,39 +124,54 @@ def _change_documented(
 
 async def change_set(request: Request) -> Response:
     """POST /v1/sets/{set}/changes."""
-    service, caller = asked(request)
     name = request.path_params["set"]
-    caller.require("write", name)
+    service, caller = await let_in(request, "write", name)
     writing = _writing(service)
     key = _key(request)
     return _reply(await writing.change(name, await request.body(), caller.name, key), 200)
 
 
-def sees(caller: Caller, name: str) -> bool:
-    """Whether a caller may know of a set."""
-    return caller.sets is None or name in caller.sets
-
-
-def record_of(service: Service, name: str) -> SetRecord:
-    """A set by its name. Problem if there is none."""
-    for record in service.database.sets():
-        if record.name == name:
-            return record
-    raise Problem(404, f"there is no set {name!r}: GET /v1/sets lists those there are", field="set")
-
-
-def answered(document: str, generation: int) -> Response:
+def answered(shown: BaseModel, generation: int) -> Response:
     """A reply of JSON that names its generation."""
-    return _reply(Answer(document.encode(), generation), 200)
+    return _reply(Answer(shown.model_dump_json().encode(), generation), 200)
 
 
-def asked(request: Request, *names: str) -> tuple[Service, Caller]:
-    """The service, and who asks. Problem if the URL has other parameters, or one twice."""
+async def let_in(
+    request: Request, scope: Scope, set: str | None = None, parameters: Sequence[str] = ()
+) -> tuple[Service, Caller]:
+    """The service and who calls, who may do that, and with that set. The service is at the
+    generation that the request asks for. Problem if not, or if the URL has other parameters.
+    """
+    service: Service = request.app.state.service
+    caller: Caller = request.scope["hashmatch.caller"]
+    caller.require(scope, set)
     for name in request.query_params:
-        if name not in names or len(request.query_params.getlist(name)) > 1:
-            allowed = f"takes {', '.join(names)}, each once" if names else "takes none"
+        if name not in parameters or len(request.query_params.getlist(name)) > 1:
+            allowed = f"takes {', '.join(parameters)}, each once" if parameters else "takes none"
             raise Problem(400, f"{name!r} in the URL: {request.url.path} {allowed}", field=name)
-    return request.app.state.service, request.scope["hashmatch.caller"]
+    await reach(Asked(request.scope, request.receive, service.settings), service)
+    return service, caller
+
+
+def seen(service: Service, caller: Caller) -> tuple[int, list[SetRecord]]:
+    """The sets that a caller may see, as of which generation."""
+    database = service.database
+    while True:
+        generation = database.generation
+        records = database.sets()
+        # The next one may have come between the two.
+        if database.generation == generation:
+            names = caller.sets
+            return generation, [each for each in records if names is None or each.name in names]
+
+
+def named(service: Service, caller: Caller, name: str) -> tuple[int, SetRecord]:
+    """A set by its name, as of which generation. Problem if there is none."""
+    generation, records = seen(service, caller)
+    for record in records:
+        if record.name == name:
+            return generation, record
+    raise Problem(404, f"there is no set {name!r}: GET /v1/sets lists those there are", field="set")
 
 
 def _reply(answer: Answer, status: int) -> Response:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from hashmatch.database import HistoryRow
 from hashmatch.server.callers import Caller
 from hashmatch.server.service import Service
-from hashmatch.server.sets import answered, asked, record_of, sees
+from hashmatch.server.sets import AT_LEAST, answered, let_in, named, seen
 from hashmatch.server.status_models import (
     AuditShown,
     ChangeShown,
@@ -41,9 +41,13 @@ Limit = Annotated[
 
 def routes() -> APIRouter:
     """Those of the status and the history."""
-    router = APIRouter(tags=["status"])
-    router.add_api_route("/v1/status", show_status, response_model=StatusShown)
-    router.add_api_route("/v1/history", show_history, response_model=History)
+    router = APIRouter()
+    router.add_api_route(
+        "/v1/status", show_status, response_model=StatusShown, openapi_extra=AT_LEAST
+    )
+    router.add_api_route(
+        "/v1/history", show_history, response_model=History, openapi_extra=AT_LEAST
+    )
     return router
 
 
@@ -51,25 +55,27 @@ async def show_status(request: Request) -> Response:
     """How the process that answers fares. The newest good generation goes on being served when a
     newer one cannot be taken in; `trouble` then says why.
     """
-    service, caller = asked(request)
-    caller.require("read")
+    service, caller = await let_in(request, "read")
     writer_trouble = None if service.writer is None else await service.writer.trouble()
     shown = await service.beside(_status, service, caller, writer_trouble)
-    return answered(shown.model_dump_json(), shown.generation)
+    return answered(shown, shown.generation)
 
 
 def _status(service: Service, caller: Caller, writer_trouble: str | None) -> StatusShown:
     state = service.database.status()
+    generation, records = seen(service, caller)
+    while generation != state.generation:
+        state = service.database.status()
+        generation, records = seen(service, caller)
     now = datetime.now(UTC)
     age = None if state.changed is None else max(0.0, (now - state.changed).total_seconds())
-    seen = [record for record in service.database.sets() if sees(caller, record.name)]
     audit = service.audit.state()
     return StatusShown(
         generation=state.generation,
         changed=state.changed,
         age_seconds=age,
-        sets=len(seen),
-        items=sum(record.items for record in seen),
+        sets=len(records),
+        items=sum(record.items for record in records),
         types={
             name: TypeShown(
                 signals=held.signals,
@@ -96,28 +102,28 @@ async def show_history(
     ref: Annotated[str | None, Query(description="Only what concerned this ref.")] = None,
 ) -> Response:
     """The changes of the sets that the caller may see, the newest first."""
-    service, caller = asked(request, "limit", "set", "ref")
-    caller.require("read", set)
+    service, caller = await let_in(request, "read", set, ("limit", "set", "ref"))
     if set is not None:
-        record_of(service, set)
+        named(service, caller, set)
     history = await service.beside(_history, service, caller, set, ref, limit)
-    return answered(history.model_dump_json(), history.generation)
+    return answered(history, history.generation)
 
 
 def _history(
     service: Service, caller: Caller, set: str | None, ref: str | None, limit: int
 ) -> History:
     database = service.database
-    generation = database.generation
+    generation, records = seen(service, caller)
     if set is not None or caller.sets is None:
         rows = database.history(set, ref, limit)
+        # The catalog may be ahead of what is searched.
+        generation = max([generation, *(row.generation for row in rows[:1])])
     else:
-        names = [record.name for record in database.sets() if record.name in caller.sets]
-        some = (row for name in names for row in database.history(name, ref, limit))
+        some = (row for each in records for row in database.history(each.name, ref, limit))
         rows = nlargest(limit, some, key=lambda row: row.generation)
-    # Of one state: what was committed since is in the next answer.
-    shown = [_shown(row) for row in rows if row.generation <= generation]
-    return History(generation=generation, changes=shown)
+        # Each set's are of a state of its own, but all of one as new as this.
+        rows = [row for row in rows if row.generation <= generation]
+    return History(generation=generation, changes=[_shown(row) for row in rows])
 
 
 def _shown(row: HistoryRow) -> ChangeShown:

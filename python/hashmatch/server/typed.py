@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hashmatch import FormatError
-from hashmatch.server import contents, sets, status
+from hashmatch.server import contents, docs, health, sets, status
+from hashmatch.server.openapi import documented
 from hashmatch.server.problems import MEDIA_TYPE, Problem
 from hashmatch.server.service import Service
 
@@ -23,7 +24,13 @@ def typed_app(service: Service) -> FastAPI:
     """The application of the typed routes. A route finds the service in `app.state.service`, and
     who calls in `request.scope["hashmatch.caller"]`.
     """
-    app = FastAPI(title="hashmatch", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.openapi = documented(app)  # type: ignore[method-assign]
     app.state.service = service
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -35,10 +42,8 @@ def typed_app(service: Service) -> FastAPI:
     for part in (status, contents, sets):
         app.include_router(part.routes())
 
-    @app.get("/livez")
-    async def livez() -> dict[str, str]:
-        return {"status": "alive"}
-
+    app.include_router(docs.routes())
+    app.include_router(health.routes())
     return app
 
 
@@ -63,6 +68,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    # FastAPI wraps what was wrong with a body as it arrived.
+    if isinstance(error.__cause__, Problem):
+        return await _problem(request, error.__cause__)
     detail = {
         404: f"there is nothing at {request.url.path}: /docs lists what there is",
         405: f"{request.url.path} does not take {request.method}: /docs lists what it takes",

@@ -1,6 +1,8 @@
 """The one process that writes, for all those that answer requests.
 
-    python -m hashmatch.server.writer PATH --socket SOCKET
+    python -m hashmatch.server.writer [PATH] [--socket SOCKET]
+
+What is not given is in the environment, as for all processes of a sidecar.
 
 It listens on a Unix socket that only its user can open. What it has answered is durable: it may be
 killed at any moment, and a writer started after it goes on. It ends on SIGTERM, and when the
@@ -29,6 +31,7 @@ from hashmatch.console import tell
 from hashmatch.server import messages
 from hashmatch.server.making import Making, Unsynced
 from hashmatch.server.problems import Problem
+from hashmatch.server.settings import Settings
 
 #: How often it looks whether the process that started it is there.
 _LOOK_S = 0.5
@@ -177,12 +180,15 @@ def _received(connection: socket.socket, size_bytes: int) -> bytes:
 def main(arguments: list[str] | None = None) -> int:
     """Write until told to end. The exit code: 1 if the disk could not be synced."""
     parser = argparse.ArgumentParser("hashmatch.server.writer", description=__doc__)
-    parser.add_argument("path", metavar="PATH", type=Path, help="the database's folder")
-    parser.add_argument("--socket", metavar="SOCKET", type=Path, required=True)
-    told = parser.parse_args(arguments)
+    parser.add_argument("path", metavar="PATH", nargs="?", help="the database's folder")
+    parser.add_argument("--socket", metavar="SOCKET", dest="writer_socket")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value}
+    told = Settings(**given)
+    if told.writer_socket is None:
+        parser.error("which --socket is it to listen on?")
     making = Making(told.path)
     try:
-        listener = Listener(making, told.socket)
+        listener = Listener(making, told.writer_socket)
     except OSError as error:
         tell(f"writer: {error}")
         return 2
