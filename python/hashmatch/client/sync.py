@@ -88,7 +88,7 @@ class Client:
     @property
     def generation(self) -> int:
         """The generation that lookups are answered from now."""
-        return self._result(questions.generation(self.server))
+        return self._result(questions.generation())
 
     def sets(self) -> list[SetRecord]:
         """The hash sets, in the order of their names. Their `number` is -1: it is not told."""
@@ -115,7 +115,7 @@ class Client:
 
     def refresh(self) -> int:
         """Have the next lookups be of the newest generation or a later one, and return it."""
-        return self._session.saw(self._result(questions.newest(self.server)))
+        return self._session.saw(self._result(questions.generation(newest=True)))
 
     # Writing.
 
@@ -160,7 +160,7 @@ class Client:
         for call in load.calls():
             self._session.saw(load.take(self._result(ask(call)), self.server))
             if progress is not None:
-                progress(load.rows, 0)
+                progress(load.done, 0)
         return load.counts
 
     # Asking.
