@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hashmatch._core import FormatError
 from hashmatch.database.packing import (
@@ -21,6 +22,14 @@ from hashmatch.hash_types import HASH_TYPES
 Detail = tuple[int, int, int, bytes]
 
 
+def _numbers(count: int, most: int) -> st.SearchStrategy[list[int] | None]:
+    return st.none() | st.lists(st.integers(-1, most), min_size=count, max_size=count)
+
+
+def _column(numbers: list[int] | None) -> NDArray[np.int64] | None:
+    return None if numbers is None else np.array(numbers, np.int64)
+
+
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[bytes, list[Detail]]:
     """A run, and what it holds."""
@@ -28,13 +37,11 @@ def runs(draw: st.DrawFn) -> tuple[bytes, list[Detail]]:
     count = draw(st.integers(1, 4))
     width = HASH_TYPES[TYPE_NAMES[number]].width
     codes = np.frombuffer(draw(st.binary(min_size=count * width, max_size=count * width)), np.uint8)
-    quality, time_ms = (
-        None if draw(st.booleans()) else draw(st.lists(st.integers(-1, most), min_size=count,
-                                                       max_size=count))
-        for most in (100, 2**32 - 2)
-    )  # fmt: skip
-    columns = [None if each is None else np.array(each, np.int64) for each in (quality, time_ms)]
-    (run,) = pack_runs(number, codes.reshape(count, width), *columns, np.array([count]))
+    quality = draw(_numbers(count, 100))
+    time_ms = draw(_numbers(count, 2**32 - 2))
+    (run,) = pack_runs(
+        number, codes.reshape(count, width), _column(quality), _column(time_ms), np.array([count])
+    )
     held = [
         (
             number,
