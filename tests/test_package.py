@@ -13,6 +13,8 @@ import hashmatch
 
 def test_public_names() -> None:
     assert set(hashmatch.__all__) == {
+        "AsyncClient",
+        "Client",
         "Database",
         "DatabaseMatch",
         "DatabaseMatches",
@@ -24,6 +26,8 @@ def test_public_names() -> None:
         "VideoMatch",
         "VideoMatches",
         "__version__",
+        "aconnect",
+        "connect",
         "kernels",
         "open",
     }
@@ -36,7 +40,8 @@ def test_public_names() -> None:
 def test_importing_is_light() -> None:
     program = (
         "import sys, hashmatch;"
-        "print(*{'typer', 'rich', 'click', 'pyarrow', 'importlib.metadata'} & set(sys.modules))"
+        "heavy = {'typer', 'rich', 'click', 'pyarrow', 'importlib.metadata', 'httpx'};"
+        "print(*heavy & set(sys.modules))"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True

@@ -10,15 +10,20 @@ with database.change("member-a") as change:
     change.add("pdq", codes, refs=refs)
 for match in database.match("pdq", uploads):
     print(match.query, match.ref, match.distance)
+
+with hashmatch.connect("unix:/run/hashmatch.sock") as client:  # of `hashmatch serve`
+    matches = client.match("pdq", uploads)
 """
 
 from typing import TYPE_CHECKING, Any
 
 from hashmatch._core import FormatError, kernels
+from hashmatch.extras import need
 from hashmatch.index import Index
 from hashmatch.matches import Match, Matches
 
 if TYPE_CHECKING:
+    from hashmatch.client import AsyncClient, Client, aconnect, connect
     from hashmatch.database import (
         Database,
         DatabaseMatch,
@@ -29,7 +34,12 @@ if TYPE_CHECKING:
     )
     from hashmatch.vpdq import Frames
 
+#: They need what comes with the extra of this name.
+_CLIENT = frozenset(("AsyncClient", "Client", "aconnect", "connect"))
+
 __all__ = [
+    "AsyncClient",
+    "Client",
     "Database",
     "DatabaseMatch",
     "DatabaseMatches",
@@ -41,6 +51,8 @@ __all__ = [
     "VideoMatch",
     "VideoMatches",
     "__version__",
+    "aconnect",
+    "connect",
     "kernels",
     "open",
 ]
@@ -54,6 +66,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("hashmatch")
+    if name in _CLIENT:
+        return getattr(need("hashmatch.client", "client"), name)
     # Neither has everybody a database.
     if name in __all__:
         from hashmatch import database

@@ -41,6 +41,7 @@ from hashmatch.options import (
 from hashmatch.progress import progress_bar
 from hashmatch.report import Format, Layout, open_report, report_rows
 from hashmatch.server_cli import serve
+from hashmatch.token_cli import token
 from hashmatch.video_cli import (
     VPDQ,
     PicturesOption,
@@ -75,6 +76,7 @@ app.command()(hash)
 app.command()(scan)
 app.add_typer(feed, name="feed")
 app.command()(serve)
+app.add_typer(token, name="token")
 
 
 @app.callback()

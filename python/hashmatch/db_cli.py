@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 faults that `check` found, 2 an error.
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from enum import StrEnum
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -38,6 +39,7 @@ from hashmatch.texts import open_output
 # Not everybody has a database: what only these commands need is imported by those that are run.
 if TYPE_CHECKING:
     from hashmatch.database import Counts, HistoryRow, SetRecord
+    from hashmatch.database.lookups import LookupRow
 
 db = typer.Typer(
     no_args_is_help=True,
@@ -322,21 +324,50 @@ def history(
     path: PathArgument,
     set: Annotated[str | None, typer.Argument(metavar="SET", help="Only of this hash set.")] = None,
     ref: Annotated[
-        str | None, typer.Option(metavar="REF", help="Only what concerned this ref.")
+        str | None, typer.Option(metavar="REF", help="Only changes that concerned this ref.")
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many changes.")] = 100,
+    changes: Annotated[bool, typer.Option("--changes", help="Only the changes.")] = False,
+    lookups: Annotated[bool, typer.Option("--lookups", help="Only the lookups.")] = False,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many rows.")] = 100,
 ) -> None:
-    """List the changes, the newest first."""
+    """List the changes, and who looked up how much, the newest first.
+
+    Lookups are those of a database that is served (`hashmatch serve`): for each caller, minute and
+    hash type how many hashes they were, and of which sets how many signals matched. With SET they
+    are those that matched some of it. What was looked up is not kept.
+    """
+    from hashmatch.database.lookups import read_lookups
+
+    if lookups and (changes or ref is not None):
+        raise ValueError("--lookups goes with neither --changes nor --ref: give it alone")
+    rows: list[HistoryRow | LookupRow] = []
     with hashmatch.open(path) as database:
-        rows = database.history(set, ref, limit)
+        if lookups:
+            # That of a set which is not there is an error, not an empty list.
+            database.history(set, limit=1)
+        else:
+            rows += database.history(set, ref, limit)
+        if not changes and ref is None:
+            rows += read_lookups(database.path, set, limit)
+    rows = sorted(rows, key=lambda row: row.time, reverse=True)[:limit]
     print_table(
-        ("generation", "time (UTC)", "set", "who", "change"),
-        [
-            (row.generation, row.time, row.set, row.who, what)
-            for row in rows
-            for what in (_events(row) if ref is not None else [_changes(row)])
-        ],
+        ("generation", "time (UTC)", "set", "who", "what"),
+        [cells for row in rows for cells in _happened(row, ref is not None)],
     )
+
+
+def _happened(row: HistoryRow | LookupRow, events: bool) -> list[tuple[str | int | datetime, ...]]:
+    """The lines that say it."""
+    from hashmatch.database import HistoryRow
+
+    if isinstance(row, HistoryRow):
+        whats = _events(row) if events else [_changes(row)]
+        return [(row.generation, row.time, row.set, row.who, what) for what in whats]
+    sets = ", ".join(f"{name} ({matches:,})" for name, matches in sorted(row.matches.items()))
+    what = f"looked up {count(row.hashes, f'{row.hash_type} hash')}"
+    matched = sum(row.matches.values())
+    what += f" in {count(row.requests, 'request')}, {count(matched, 'signal')} matched"
+    return [("", row.time, sets, row.who, what)]
 
 
 def _changes(row: Counts | HistoryRow) -> str:

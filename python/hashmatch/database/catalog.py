@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from hashmatch._core import FormatError
 from hashmatch.arguments import whole
 from hashmatch.database import schema
+from hashmatch.database.answered import Asked, find_answer, keep_answer
 from hashmatch.database.changes import Change, OnError
 from hashmatch.database.checking import find_faults
 from hashmatch.database.connections import Connection
@@ -57,6 +58,10 @@ MakeSegments: TypeAlias = Callable[
 FILE = "catalog.db"
 SEGMENTS = "segments"
 _MAX_SETS = 1 << 16
+
+
+class SetExists(ValueError):
+    """A hash set was to be made that is there."""
 
 
 class Catalog:
@@ -205,7 +210,7 @@ class Catalog:
         """Add an empty hash set, owned by a contributor.
 
         `max_distance` is in bits and inclusive; hash types that it does not have get their usual
-        one. It makes no generation. ValueError if there is a set of that name.
+        one. It makes no generation. SetExists if there is a set of that name.
         """
         require_text(name, "set name")
         require_text(contributor, "contributor", empty=True)
@@ -215,7 +220,7 @@ class Catalog:
         }
         with self._require_writer().transaction() as connection:
             if connection.rows("SELECT 1 FROM hash_set WHERE name = ?", (name,)):
-                raise ValueError(f"{self.folder}: has a hash set {name!r} already")
+                raise SetExists(f"{self.folder}: has a hash set {name!r} already")
             (number,) = connection.row("SELECT count(*) FROM hash_set")
             if number == _MAX_SETS:
                 raise ValueError(f"{self.folder}: has {number:,} hash sets, there can be no more")
@@ -239,13 +244,24 @@ class Catalog:
         It is kept in the log under the name `who`. Another thread's change is waited for.
         ValueError if there is no such set.
         """
+        transaction = self._require_writer().transaction()
+        with transaction as connection, _changed(connection, set_name, who, on_error) as change:
+            yield change
+
+    def change_once(
+        self, set_name: str, asked: Asked, make: Callable[[Change], str], on_error: OnError
+    ) -> str:
+        """What `make` returns, given a change as `change` gives it. If the same was asked for under
+        the same key before, no change is made, and what it returned then is returned. KeyTaken if
+        something else was.
+        """
         with self._require_writer().transaction() as connection:
-            change = Change(connection, set_name, who, on_error)
-            try:
-                yield change
-                change.finish()
-            finally:
-                change.end()
+            answer = find_answer(connection, asked)
+            if answer is None:
+                with _changed(connection, set_name, asked.who, on_error) as change:
+                    answer = make(change)
+                keep_answer(connection, asked, answer)
+            return answer
 
     def load(
         self,
@@ -304,6 +320,18 @@ class Catalog:
                 errno.EACCES, 'was opened for reading: open it with mode "r+"', str(self.folder)
             )
         return self._writer
+
+
+@contextmanager
+def _changed(
+    connection: Connection, set_name: str, who: str, on_error: OnError
+) -> Iterator[Change]:
+    change = Change(connection, set_name, who, on_error)
+    try:
+        yield change
+        change.finish()
+    finally:
+        change.end()
 
 
 def _create(path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from hashmatch.database.model import Item, Signal, kind_of, labels_of
 from hashmatch.database.packing import TYPE_NAMES, Signals
 from hashmatch.database.rows import no_such_set
 from hashmatch.vocabulary import VERDICT_BITS, Opinion
+
+if TYPE_CHECKING:
+    from hashmatch.database.snapshot import Snapshot
 
 #: The ids of a set are in runs.
 _RUNS = """
@@ -39,6 +44,33 @@ _OTHERS = """
     )
     ORDER BY ref"""
 _VERDICTS = {bit: verdict for verdict, bit in VERDICT_BITS.items()}
+
+
+class Contents:
+    """What a set holds, read as it is asked for; all as of one generation, which is held until the
+    end, or until `close`.
+    """
+
+    def __init__(self, snapshot: AbstractContextManager[Snapshot], set_name: str) -> None:
+        """`snapshot` is one that is not entered yet."""
+        self._held = ExitStack()
+        held = self._held.enter_context(snapshot)
+        self.generation = held.generation
+        self._parts = held.contents(set_name)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item | Opinion:
+        try:
+            return next(self._parts)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the generation. Closing twice is as good as once."""
+        self._held.close()
 
 
 def read_contents(connection: Connection, set_name: str) -> Iterator[Item | Opinion]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,9 +18,11 @@ from typing import Any, Self
 from hashmatch import _core
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.codes import Codes, as_codes
+from hashmatch.database.answered import Asked
 from hashmatch.database.bounded import search
 from hashmatch.database.catalog import Catalog, Mode
 from hashmatch.database.changes import Change, OnError
+from hashmatch.database.contents import Contents
 from hashmatch.database.engine import State
 from hashmatch.database.feeds import FeedTable
 from hashmatch.database.filters import limits_for
@@ -30,7 +33,6 @@ from hashmatch.database.model import (
     Batch,
     Counts,
     HistoryRow,
-    Item,
     Removal,
     SegmentRecord,
     SetRecord,
@@ -40,11 +42,10 @@ from hashmatch.database.snapshot import Snapshot
 from hashmatch.database.upkeep import Upkeep
 from hashmatch.database.uploads import Rule, Steps, Upload, prepared
 from hashmatch.database.video_ids import VideoIds
-from hashmatch.database.video_matches import VideoMatches
+from hashmatch.database.video_matches import VideoMatches, pairing
 from hashmatch.database.video_search import VideoSearch
 from hashmatch.hash_types import HASH_TYPES, hash_type
 from hashmatch.index import Progress
-from hashmatch.vocabulary import Opinion
 
 _MAX_THREADS = 1024
 
@@ -56,6 +57,8 @@ class Status:
     path: Path
     mode: Mode
     generation: int
+    #: When the newest change that searches see was made, or a set; None before the first.
+    changed: datetime | None
     sets: int
     items: int
     types: Mapping[str, TypeStatus]
@@ -177,7 +180,8 @@ class Database:
         self._videos = videos = self._videos.up_to(state.end, self._snapshot)
         search = VideoSearch(signals, videos, limits, rule, threads, self._snapshot)
         answers = search.answers(ready, progress)
-        return VideoMatches(ready, answers, search, state.as_of, self._join)
+        pair = pairing(ready, answers, search)
+        return VideoMatches(answers, state.as_of, self._join, pair)
 
     @property
     def generation(self) -> int:
@@ -201,6 +205,7 @@ class Database:
             self._path,
             self._mode,
             state.generation,
+            max((record.changed for record in state.sets.values()), default=None),
             len(state.sets),
             items,
             self._upkeep.types(),
@@ -208,12 +213,11 @@ class Database:
             self._upkeep.trouble,
         )
 
-    def contents(self, set: str) -> Iterator[Item | Opinion]:
+    def contents(self, set: str) -> Contents:
         """Every item of a set with its signals and the opinions on it, then the opinions on refs
         that no item has; all as of one generation, and read as they are asked for.
         """
-        with self._snapshot() as snapshot:
-            yield from snapshot.contents(set)
+        return Contents(self._snapshot(), set)
 
     def history(
         self, set: str | None = None, ref: str | None = None, limit: int = 100
@@ -232,7 +236,8 @@ class Database:
         self, name: str, *, contributor: str = "", max_distance: Mapping[str, int] | None = None
     ) -> None:
         """Make an empty hash set. `max_distance` gives the distance of each hash type, in bits;
-        that of a type that is not given is its usual one. ValueError if there is one of that name.
+        that of a type that is not given is its usual one. SetExists, a ValueError, if there is one
+        of that name.
         """
         self._usable_catalog().create_set(name, contributor, dict(max_distance or {}))
         self._upkeep.take_in()
@@ -248,6 +253,24 @@ class Database:
         with self._usable_catalog().change(set, who, on_error) as change:
             yield change
         self._upkeep.take_in()
+
+    def change_once(
+        self,
+        set: str,
+        asked: Asked,
+        make: Callable[[Change], str],
+        *,
+        on_error: OnError = "raise",
+    ) -> str:
+        """Have `make` make a change, for one who may ask again because they heard no answer.
+
+        What it returns is kept with the change, and returned. Where the same is asked for again
+        within seven days, nothing is changed, and that is returned once more. KeyTaken, a
+        ValueError, if they asked for something else under that key.
+        """
+        answer = self._usable_catalog().change_once(set, asked, make, on_error)
+        self._upkeep.take_in()
+        return answer
 
     def load(
         self,

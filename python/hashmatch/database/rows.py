@@ -242,11 +242,15 @@ def end_signal(connection: Connection) -> int:
         return int(rows[0][0]) if rows else 0
 
 
-def no_such_set(connection: Connection, name: str) -> ValueError:
+class NoSuchSet(ValueError):
+    """A hash set that is not there was named."""
+
+
+def no_such_set(connection: Connection, name: str) -> NoSuchSet:
     """The error that says which there are."""
     names = [name for (name,) in connection.rows("SELECT name FROM hash_set ORDER BY name")]
     others = f"; there are: {', '.join(map(repr, names))}" if names else ""
-    return ValueError(f"{connection.path}: has no hash set {name!r}: create it first{others}")
+    return NoSuchSet(f"{connection.path}: has no hash set {name!r}: create it first{others}")
 
 
 def list_segment(connection: Connection, record: SegmentRecord) -> None:

@@ -14,6 +14,8 @@ opinion      one row a version of an opinion
 segment      the live segment files
 feed         one row a feed that fills a hash set, and how following it went. How far it has got is
              the set's checkpoint.
+answered     one row a change that was asked for under a key: what was asked, as a SHA-256, and what
+             was answered, so that one asked for again is not made again
 """
 
 from __future__ import annotations
@@ -123,6 +125,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             skipped INTEGER NOT NULL,     -- records that could not be read
             faults TEXT NOT NULL          -- JSON list: the last of those skipped, and why
         )""",
+    ),
+    (
+        """CREATE TABLE answered (
+            who TEXT NOT NULL,
+            key TEXT NOT NULL,
+            asked BLOB NOT NULL,
+            answer TEXT NOT NULL,
+            time INTEGER NOT NULL,
+            PRIMARY KEY (who, key)
+        )""",
+        "CREATE INDEX answered_time ON answered (time)",
     ),
 )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
@@ -98,6 +99,56 @@ def _known(ms: int) -> int | None:
     return None if ms < 0 else ms
 
 
+#: Finds the pairs of frames of matches, given `item` and `offsets` of `VideoMatches`.
+Pair = Callable[[NDArray[np.uint64], NDArray[np.int64]], FramePairs]
+
+
+def pairing(uploads: Sequence[Prepared], answers: Sequence[Answer], search: VideoSearch) -> Pair:
+    """What finds the pairs of frames, given what was searched for, and each upload's answer."""
+    # Of uploads that matched nothing, nothing more will be asked.
+    kept = {n: upload for n, upload in enumerate(uploads) if len(answers[n].items)}
+    return partial(_paired, kept, search)
+
+
+def _paired(
+    uploads: Mapping[int, Prepared],
+    search: VideoSearch,
+    item: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+) -> FramePairs:
+    none, no_ids = np.empty(0, np.int64), np.empty(0, np.uint64)
+    parts = [FramePairs(none, none, none, no_ids, none, np.empty(0, np.uint16), none)]
+    for number, upload in uploads.items():
+        begin, end = offsets[number : number + 2].tolist()
+        items = item[begin:end]
+        pairs = search.pairs(upload, items)
+        by_id = np.argsort(items)
+        match = begin + by_id[np.searchsorted(items, pairs.item, sorter=by_id)]
+        order = np.argsort(match, kind="stable")
+        frame = pairs.frame[order]
+        parts.append(
+            FramePairs(
+                match[order],
+                upload.frames[frame],
+                upload.time_ms[frame],
+                pairs.signal[order],
+                pairs.signal_ms[order],
+                pairs.distance[order],
+                none,
+            )
+        )
+    match = np.concatenate([part.match for part in parts])
+    return FramePairs(
+        match,
+        np.concatenate([part.frame for part in parts]),
+        np.concatenate([part.time_ms for part in parts]),
+        np.concatenate([part.signal for part in parts]),
+        np.concatenate([part.signal_ms for part in parts]),
+        np.concatenate([part.distance for part in parts]),
+        np.searchsorted(match, np.arange(len(item) + 1)),
+    )
+
+
 class VideoMatches(Described):
     """What some uploads match, as columns ordered by query, query_percent (highest first), item.
 
@@ -119,15 +170,8 @@ class VideoMatches(Described):
     #: int64[uploads + 1]: where each upload's matches begin; the last is m.
     offsets: NDArray[np.int64]
 
-    def __init__(
-        self,
-        uploads: Sequence[Prepared],
-        answers: Sequence[Answer],
-        search: VideoSearch,
-        as_of: AsOf,
-        join: Join,
-    ) -> None:
-        """`uploads` are those that matched anything, each with its number and its answer."""
+    def __init__(self, answers: Sequence[Answer], as_of: AsOf, join: Join, pair: Pair) -> None:
+        """`answers` has one for each upload; `pair` finds the pairs of frames of all of them."""
         counts = np.array([len(answer.items) for answer in answers], np.int64)
         self.offsets = np.append(0, np.cumsum(counts))
         self.query = np.repeat(np.arange(len(answers)), counts)
@@ -139,11 +183,9 @@ class VideoMatches(Described):
         ):  # fmt: skip
             column.flags.writeable = False
         self._as_of = as_of
-        # Of uploads that matched nothing, nothing more will be asked.
-        self._uploads = {n: upload for n, upload in enumerate(uploads) if counts[n]}
-        self._search = search
         self._join = join
         self._joined = None
+        self._pair = pair
         self._pairs: FramePairs | None = None
 
     @property
@@ -161,45 +203,12 @@ class VideoMatches(Described):
     def pairs(self) -> FramePairs:
         """The frames that are near each other."""
         if self._pairs is None:
-            self._pairs = self._paired()
+            self._pairs = self._pair(self.item, self.offsets)
         return self._pairs
 
     @property
     def _ids(self) -> NDArray[np.uint64]:
         return self.item
-
-    def _paired(self) -> FramePairs:
-        none, no_ids = np.empty(0, np.int64), np.empty(0, np.uint64)
-        parts = [FramePairs(none, none, none, no_ids, none, np.empty(0, np.uint16), none)]
-        for number, upload in self._uploads.items():
-            begin, end = self.offsets[number : number + 2].tolist()
-            items = self.item[begin:end]
-            pairs = self._search.pairs(upload, items)
-            by_id = np.argsort(items)
-            match = begin + by_id[np.searchsorted(items, pairs.item, sorter=by_id)]
-            order = np.argsort(match, kind="stable")
-            frame = pairs.frame[order]
-            parts.append(
-                FramePairs(
-                    match[order],
-                    upload.frames[frame],
-                    upload.time_ms[frame],
-                    pairs.signal[order],
-                    pairs.signal_ms[order],
-                    pairs.distance[order],
-                    none,
-                )
-            )
-        match = np.concatenate([part.match for part in parts])
-        return FramePairs(
-            match,
-            np.concatenate([part.frame for part in parts]),
-            np.concatenate([part.time_ms for part in parts]),
-            np.concatenate([part.signal for part in parts]),
-            np.concatenate([part.signal_ms for part in parts]),
-            np.concatenate([part.distance for part in parts]),
-            np.searchsorted(match, np.arange(len(self) + 1)),
-        )
 
     def __len__(self) -> int:
         return len(self.item)

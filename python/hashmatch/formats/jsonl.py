@@ -163,19 +163,23 @@ class JsonLines:
     def write(self, parts: Iterable[Part], file: TextIO) -> int:
         """Write a line for each signal, removal, and ref with opinions; the number of lines."""
         written = 0
+        for line in self.lines(parts):
+            file.write(line)
+            written += 1
+        return written
+
+    def lines(self, parts: Iterable[Part]) -> Iterator[str]:
+        """What `write` writes, line by line."""
         last = None
         for part in parts:
-            lines = removal_lines(part) if isinstance(part, Removal) else _signals(part)
-            for number, line in enumerate(lines):
-                item = (line.get("contributor"), line["ref"]) if "ref" in line else None
+            records = removal_lines(part) if isinstance(part, Removal) else _signals(part)
+            for number, record in enumerate(records):
+                item = (record.get("contributor"), record["ref"]) if "ref" in record else None
                 if number == 0 and item == last is not None:
                     # What is said of an item anew does not go on with what was said of it before.
-                    file.write(f"{json_text({'ref': line['ref'], 'opinions': []})}\n")
-                    written += 1
+                    yield f"{json_text({'ref': record['ref'], 'opinions': []})}\n"
                 last = item
-                file.write(f"{json_text(line)}\n")
-                written += 1
-        return written
+                yield f"{json_text(record)}\n"
 
 
 #: Of these an object without a hash has one.

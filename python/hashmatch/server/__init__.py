@@ -8,10 +8,28 @@ gate.py      who calls, and whether there is room for one more
 matching.py  the routes of lookups, answered without a framework in between; typed.py has the others
 service.py   what the routes use: the database, the writer, the counts kept
 
-The writer is a process of its own, for all the processes that answer: see writer.py.
+The processes, and who starts them:
+
+supervisor.py  listens, starts the others and replaces those that die
+worker.py      a process of the application, on one of the HTTP servers of servers.py
+writer.py      the one that writes, for all those that answer
 """
 
-from hashmatch.server.app import Sidecar, create_app
-from hashmatch.server.settings import Settings
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hashmatch.server.app import Sidecar, create_app
+    from hashmatch.server.settings import Settings
 
 __all__ = ["Settings", "Sidecar", "create_app"]
+
+
+def __getattr__(name: str) -> Any:
+    # The process that only starts others has no use for the libraries of those that answer.
+    if name in __all__:
+        module = "settings" if name == "Settings" else "app"
+        return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
-from hashmatch.server import hma, matching
+from hashmatch.server import hma, matching, page
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
     GENERATION,
@@ -25,7 +27,11 @@ from hashmatch.server.typed import typed_app
 
 _SETS = "/v1/sets/"
 #: The routes without a framework, by method and path.
-ROUTES = {**matching.ROUTES, **hma.ROUTES}
+ROUTES = {**matching.ROUTES, **hma.ROUTES, **page.ROUTES}
+#: A caller has `answer_seconds` to take an answer, and for one that is large more, at that rate.
+_LEAST_BYTES_PER_SECOND = 65_536
+_FREE_BYTES = 65_536
+_FAULT = Problem(500, "a fault of the server, which its log has: report it")
 
 
 def create_app(settings: Settings | None = None) -> Sidecar:
@@ -64,59 +70,101 @@ class Sidecar:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         request = Request(scope, receive, self.service.settings)
-        sending = _Sending(self.service, send)
-        seconds = self.service.settings.answer_seconds
+        sending = _Sending(request, self.service, send)
+        fault: Exception | None = None
         try:
-            try:
-                self.gate.admit(request)
-                plain = _plain(request)
-                if plain is None:
-                    scope["hashmatch.caller"] = request.caller
-                    await self.typed(scope, request.receive, sending)
-                else:
-                    await send_reply(await plain(request, self.service), sending, seconds)
-            except Problem as problem:
-                await send_reply(Reply.of(problem), sending, seconds)
-        except TimeoutError:
-            # The caller does not take the answer. The server closes what is cut short.
-            sending.status = 0
-        except Exception:
-            if not sending.status:
-                fault = Problem(500, "a fault of the server, which its log has: report it")
-                with suppress(TimeoutError):
-                    await send_reply(Reply.of(fault), sending, seconds)
-            raise
+            async with sending:
+                try:
+                    await self._reply(request, sending)
+                except Exception as error:
+                    fault = error
+                    if not sending.status:
+                        await send_reply(Reply.of(_FAULT), sending)
         finally:
-            self.gate.done(request, sending.status, began)
+            self.gate.done(request, sending.status, began, fault)
+        if fault is not None:
+            raise fault
+
+    async def _reply(self, request: Request, sending: _Sending) -> None:
+        try:
+            plain = _plain(request)
+            self.gate.admit(request)
+            if plain is None:
+                request.scope["hashmatch.caller"] = request.caller
+                await self.typed(request.scope, request.receive, sending)
+                return
+            reply = await plain(request, self.service)
+        except Problem as problem:
+            if sending.status:
+                raise
+            await self.gate.pause(problem)
+            reply = Reply.of(problem)
+        await send_reply(reply, sending)
 
 
 def _plain(request: Request) -> Handler | None:
     """The handler of a route without a framework, None for one of the others."""
     found = ROUTES.get((request.method, request.path))
+    request.route = "" if found is None else request.path
     if found is None and request.path.startswith(_SETS):
         name, _, last = request.path.removeprefix(_SETS).rpartition("/")
         found = SET_ROUTES.get((request.method, last))
         if found is not None:
             request.parts["set"] = name
+            request.route = f"{_SETS}{{set}}/{last}"
     return found
 
 
 class _Sending:
-    """Sends a reply, notes its status, and has it name a state."""
+    """Sends a reply, notes its status, and has it name a state. Ends what the caller does not take:
+    the server closes what is cut short.
+    """
 
-    __slots__ = ("_send", "_service", "status")
+    __slots__ = ("_limit", "_request", "_send", "_service", "status")
 
-    def __init__(self, service: Service, send: Send) -> None:
+    def __init__(self, request: Request, service: Service, send: Send) -> None:
+        self._request = request
         self._service = service
         self._send = send
-        #: 0 until the reply begins.
+        self._limit = asyncio.timeout(None)
+        #: 0 until the reply begins, and when it was cut short.
         self.status = 0
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError:
+            self.status = 0
+            self._request.refused = "answer_time"
+            return True
+        return False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            headers = message["headers"]
-            if not any(name == GENERATION for name, _ in headers):
-                generation = self._service.database.generation
-                message["headers"] = [*headers, (GENERATION, b"%d" % generation)]
+            self._begin(message)
+        elif (size := len(message.get("body", b""))) > _FREE_BYTES:
+            end = self._limit.when()
+            assert end is not None
+            self._limit.reschedule(end + size / _LEAST_BYTES_PER_SECOND)
         await self._send(message)
+
+    def _begin(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = message["headers"] = list(message["headers"])
+        if not any(name == GENERATION for name, _ in headers):
+            generation = self._service.generation
+            if generation is not None:
+                headers.append((GENERATION, b"%d" % generation))
+        if self._request.unread:
+            headers.append((b"connection", b"close"))
+        now = asyncio.get_running_loop().time()
+        self._limit.reschedule(now + self._service.settings.answer_seconds)

@@ -39,3 +39,7 @@ class Caller:
         for name in sets:
             self.require("read", name)
         return list(sets)
+
+
+#: Who asks for what is open to all.
+ANYONE = Caller("anyone", frozenset())

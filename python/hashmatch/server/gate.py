@@ -2,23 +2,132 @@
 
 from __future__ import annotations
 
-from hashmatch.server.callers import SCOPES, Caller
+import asyncio
+import time
+
+from hashmatch.server.callers import ANYONE, SCOPES, Caller
 from hashmatch.server.http import Request
+from hashmatch.server.journal import Journal
+from hashmatch.server.limits import Rates, Refused, Room
+from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
+from hashmatch.server.settings import Settings
+from hashmatch.server.tokens import Tokens
 
 #: Who can open the socket is whom its file's mode lets in.
-_LOCAL = Caller("socket", frozenset(SCOPES))
+_SOCKET = Caller("socket", frozenset(SCOPES))
+#: Open to those who send no token.
+_OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz"))
+_OPEN_FOLDER = "/page/"
+#: Answered however much there is to do: it says how much.
+_METRICS = "/metrics"
+
+#: Who is refused waits so long for the answer. A caller that asks again at once, whatever it is
+#: told, so makes a few requests a second on each connection, rather than as many as it can.
+_PAUSE_SECONDS = 0.25
+#: How often the file of tokens is looked at, and what was counted is told.
+_TICK_SECONDS = 0.5
 
 
 class Gate:
     """What every request passes through before it is answered."""
 
     def __init__(self, service: Service) -> None:
+        """OSError or ValueError if the file of tokens is not as it should be."""
+        settings = service.settings
         self._service = service
+        self._tokens = None if settings.tokens is None else Tokens(settings.tokens)
+        self._without_token = _without_token(settings)
+        self._room = Room(settings)
+        self._rates = None
+        if settings.rate is not None:
+            self._rates = Rates(settings.rate, settings.shared_folder)
+        self._journal = Journal(service.log)
+        self._token_fault = ""
+        self._ticking = False
 
     def admit(self, request: Request) -> None:
         """Let a request in, and note its caller. Problem if it is not let in."""
-        request.caller = _LOCAL
+        if not self._ticking:
+            self._ticking = True
+            self._tick()
+        try:
+            self._admit(request)
+        except Refused as refused:
+            request.refused = refused.reason
+            raise
 
-    def done(self, request: Request, status: int, began: float) -> None:
+    def _admit(self, request: Request) -> None:
+        path = request.path
+        if path in _OPEN or path.startswith(_OPEN_FOLDER):
+            request.caller = ANYONE
+            return
+        caller = request.caller = self._caller(request)
+        if self._rates is not None:
+            self._rates.take(caller.name)
+        if path != _METRICS:
+            request.place = self._room.place(caller.name)
+            if not request.has_body:
+                request.place.work()
+
+    def _caller(self, request: Request) -> Caller:
+        header = request.header(b"authorization")
+        if header is None:
+            if self._without_token is None:
+                raise _unknown("this takes a token: send the header Authorization: Bearer TOKEN")
+            return self._without_token
+        scheme, _, secret = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise _unknown("only tokens are taken: send the header Authorization: Bearer TOKEN")
+        caller = None
+        if self._tokens is not None:
+            caller = self._tokens.caller(secret.strip(), time.time())
+        if caller is None:
+            raise _unknown("the token is not known here, or has expired", ', error="invalid_token"')
+        return caller
+
+    async def pause(self, problem: Problem) -> None:
+        """Before a problem is answered: one that somebody who is refused has takes a while."""
+        if isinstance(problem, Refused):
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def done(self, request: Request, status: int, began: float, fault: Exception | None) -> None:
         """Note how a request ended, let in or not. `began` is of time.perf_counter."""
+        if request.place is not None:
+            request.place.leave()
+        if not request.route:
+            request.route = getattr(request.scope.get("route"), "path", "")
+        seconds = time.perf_counter() - began
+        self._service.metrics.note(request, status, seconds)
+        self._journal.note(request, status, seconds, fault)
+        audit = getattr(self._service, "audit", None)
+        if audit is not None and request.lookup is not None:
+            audit.note(request.caller, request.lookup)
+
+    def _tick(self) -> None:
+        asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+        if self._tokens is not None and self._tokens.reload(self._tokens_are_wrong):
+            self._token_fault = ""
+            self._service.log.info("tokens were read again")
+        self._service.metrics.use(self._room.used.requests, self._room.used.body_bytes)
+        self._journal.tell()
+
+    def _tokens_are_wrong(self, fault: str) -> None:
+        if fault != self._token_fault:
+            self._token_fault = fault
+            self._service.metrics.failed("tokens")
+            self._service.log.error("tokens cannot be read: the earlier ones hold", fault=fault)
+
+
+def _without_token(settings: Settings) -> Caller | None:
+    """Who calls without a token."""
+    if settings.listen is None or settings.listen.startswith("unix:"):
+        return _SOCKET
+    if settings.client_ca is not None:
+        return Caller("certificate", frozenset(getattr(settings, "client_scopes", ("read",))))
+    return None
+
+
+def _unknown(detail: str, why: str = "") -> Refused:
+    headers = {"www-authenticate": f'Bearer realm="hashmatch"{why}'}
+    return Refused(401, detail, "unknown", headers=headers)

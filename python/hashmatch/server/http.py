@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
+from hashmatch.server.limits import Place, Refused
 from hashmatch.server.problems import MEDIA_TYPE, Problem
 
 if TYPE_CHECKING:
@@ -32,14 +41,16 @@ class Lookup:
     hashes: int
     #: How many known signals matched, by the name of their set.
     matches: Mapping[str, int]
+    #: How long the engine took; None where nobody measured it.
+    seconds: float | None = None
 
 
 class Request:
     """A request: `scope` as ASGI has it, and its body, which arrives within the limits."""
 
     __slots__ = (
-        "_deadline", "_headers", "_query", "_receive", "_received", "_settings", "caller", "lookup",
-        "method", "parts", "path", "scope",
+        "_complete", "_deadline", "_headers", "_query", "_receive", "_received", "_settings",
+        "caller", "lookup", "method", "parts", "path", "place", "refused", "route", "scope",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
@@ -51,6 +62,13 @@ class Request:
         #: Set once it is known.
         self.caller: Caller | None = None
         self.lookup: Lookup | None = None
+        #: The path with {set}, say, where a name stands; empty until it is known.
+        self.route = ""
+        #: What it uses of the room for all; None where that is not counted.
+        self.place: Place | None = None
+        #: Why it was not let in, or its body not taken, as it is counted.
+        self.refused: str | None = None
+        self._complete = False
         self._receive = receive
         self._settings = settings
         self._received = 0
@@ -89,32 +107,79 @@ class Request:
                 raise Problem(400, "the URL's parameters are not UTF-8, percent-encoded") from None
         return self._query
 
+    @property
+    def has_body(self) -> bool:
+        """Whether a body comes with it, as its headers say."""
+        return self.header(b"transfer-encoding") is not None or self.header(
+            b"content-length"
+        ) not in (None, "0")
+
+    @property
+    def unread(self) -> bool:
+        """Whether so much of the body is still to come that the connection is of no more use."""
+        if self._complete or not self.has_body:
+            return False
+        length = self.header(b"content-length")
+        return length is None or len(length) > _MOST_DIGITS or int(length) > _SMALL_BODY_BYTES
+
     async def receive(self) -> Message:
         """The next part of the body. Problem when it is too much or takes too long."""
-        loop = asyncio.get_running_loop()
+        if self._complete:
+            # Until the caller goes away. That may take longer than any body.
+            return await self._receive()
         if self._deadline is None:
-            self._deadline = loop.time() + self._settings.body_seconds
-            length = self.header(b"content-length")
-            if length is not None and (not length.isdecimal() or int(length) > self._most):
-                raise self._too_large()
+            self._deadline = asyncio.get_running_loop().time() + self._settings.body_seconds
+            self._require_plain()
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
+            self.refused = "body_time"
             raise Problem(
                 408, f"the body took longer than {self._settings.body_seconds:g} s: send it faster"
             ) from None
-        self._received += len(message.get("body", b""))
-        if self._received > self._most:
+        size = len(message.get("body", b""))
+        self._received += size
+        if self._received > self._settings.max_body_bytes:
             raise self._too_large()
+        self._complete = not message.get("more_body")
+        if self.place is not None:
+            try:
+                self.place.hold(size)
+                if self._complete:
+                    self.place.work()
+            except Refused as refused:
+                self.refused = refused.reason
+                raise
         return message
 
-    @property
-    def _most(self) -> int:
-        return self._settings.max_body_bytes
+    def _require_plain(self) -> None:
+        """Problem with a body that is known from its headers not to be taken."""
+        length = self.header(b"content-length")
+        if length is not None:
+            if self.header(b"transfer-encoding") is not None:
+                self.refused = "framing"
+                raise Problem(
+                    400, "content-length and transfer-encoding contradict each other: send one"
+                )
+            if not (length.isascii() and length.isdecimal()):
+                self.refused = "framing"
+                raise Problem(400, "content-length must be a number")
+            if len(length) > _MOST_DIGITS or int(length) > self._settings.max_body_bytes:
+                raise self._too_large()
+        encoding = self.header(b"content-encoding")
+        if encoding is not None and encoding.lower() != "identity":
+            self.refused = "encoding"
+            raise Problem(
+                415,
+                "compressed bodies are not taken: leave out content-encoding, and send it plain",
+                headers={"accept-encoding": "identity"},
+            )
 
     def _too_large(self) -> Problem:
-        return Problem(413, f"the body has more than {self._most:,} bytes: send it in parts")
+        self.refused = "too_large"
+        most = self._settings.max_body_bytes
+        return Problem(413, f"the body has more than {most:,} bytes: send it in parts")
 
     async def body(self) -> bytes:
         """The whole body. Problem when it is too large, takes too long or is broken off."""
@@ -130,8 +195,18 @@ class Request:
 
 #: Headers that mean nothing when they are given twice.
 _SINGLE = frozenset(
-    (b"authorization", b"content-length", b"content-type", b"idempotency-key", b"host")
-)
+    (
+        b"authorization", b"content-encoding", b"content-length", b"content-type", b"host",
+        b"idempotency-key", b"transfer-encoding",
+    )
+)  # fmt: skip
+#: Longer numbers are larger than any body.
+_MOST_DIGITS = 18
+#: A body of that size has often arrived with its headers, and the server reads past it.
+_SMALL_BODY_BYTES = 65_536
+#: How much of an answer is given to the server at a time: one that holds more than that for a
+#: caller lets the next part wait. What is given to it at once is held, however long that takes.
+_PART_BYTES = 262_144
 
 
 @dataclass(slots=True)
@@ -151,8 +226,8 @@ class Reply:
         return cls(problem.document(), MEDIA_TYPE, problem.status, headers=problem.headers)
 
 
-async def send_reply(reply: Reply, send: Send, answer_seconds: float) -> None:
-    """Send it. TimeoutError if the caller takes longer than that to take it."""
+async def send_reply(reply: Reply, send: Send) -> None:
+    """Send it, in parts if it is large."""
     headers = [(b"content-type", reply.media_type.encode())]
     headers += [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
     if reply.generation is not None:
@@ -160,15 +235,18 @@ async def send_reply(reply: Reply, send: Send, answer_seconds: float) -> None:
     body = reply.body
     if isinstance(body, bytes):
         headers.append((b"content-length", b"%d" % len(body)))
-    async with asyncio.timeout(answer_seconds):
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        if isinstance(body, bytes):
-            await send({"type": "http.response.body", "body": body})
-            return
-        if isinstance(body, AsyncIterator):
-            async for each in body:
-                await send({"type": "http.response.body", "body": each, "more_body": True})
-        else:
-            for part in body:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if isinstance(body, bytes) and len(body) <= _PART_BYTES:
+        await send({"type": "http.response.body", "body": body})
+        return
+    if isinstance(body, AsyncIterator):
+        async for each in body:
+            await send({"type": "http.response.body", "body": each, "more_body": True})
+    else:
+        for part in _parts(body) if isinstance(body, bytes) else body:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _parts(body: bytes) -> Iterator[bytes]:
+    return (body[at : at + _PART_BYTES] for at in range(0, len(body), _PART_BYTES))

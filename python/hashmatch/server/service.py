@@ -9,7 +9,11 @@ from typing import ParamSpec, TypeVar
 
 import hashmatch
 from hashmatch.database import Database
+from hashmatch.server.audit import Audit
+from hashmatch.server.logs import make_log
+from hashmatch.server.metrics import Metrics
 from hashmatch.server.settings import Settings
+from hashmatch.server.writing import Writing
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -23,19 +27,32 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.log = make_log()
+        self.metrics = Metrics(settings.shared_folder)
         self._database: Database | None = None
+        #: Makes changes; None where none are taken.
+        self.writer: Writing | None = None
+        if settings.writer_socket is not None and not settings.read_only:
+            self.writer = Writing(settings.writer_socket, settings.answer_seconds)
+        #: Notes who looked up how much.
+        self.audit = Audit(settings.path, settings.audit_days)
         self._threads = ThreadPoolExecutor(_LONG_SEARCHES, "search")
 
     async def start(self) -> None:
         """Open what is used. OSError or ValueError if the database cannot be opened."""
         settings = self.settings
+        if self.writer is not None:
+            # It brings a catalog of an older version to this one, which only a writer can.
+            await self.writer.settled()
         self._database = await asyncio.to_thread(
             hashmatch.open, settings.path, memory=settings.memory
         )
+        self.audit.start()
 
     async def stop(self) -> None:
         """Let go of everything."""
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self.audit.stop)
         if self._database is not None:
             await asyncio.to_thread(self._database.close)
 
@@ -45,6 +62,14 @@ class Service:
         if self._database is None:
             raise ValueError("the service has not been started")
         return self._database
+
+    @property
+    def generation(self) -> int | None:
+        """The generation that is answered from; None where none can be read."""
+        try:
+            return self.database.generation
+        except (OSError, ValueError):
+            return None
 
     async def beside(
         self, function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs

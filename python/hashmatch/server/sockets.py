@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_UNIX = "unix:"
+UNIX = "unix:"
 #: What connects while all workers are busy, or are being replaced, waits here.
 BACKLOG = 1024
 #: The file of a socket is for its owner alone.
@@ -32,7 +32,7 @@ class Listener:
     def address(self) -> str:
         """As callers have to name it: "unix:/run/hashmatch.sock", "127.0.0.1:8080"."""
         if self.path is not None:
-            return f"{_UNIX}{self.path}"
+            return f"{UNIX}{self.path}"
         host, port = self.socket.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -43,33 +43,33 @@ class Listener:
             self.path.unlink(missing_ok=True)
 
 
+def parse_address(address: str) -> Path | tuple[str, int]:
+    """The path of "unix:PATH", or what "HOST:PORT" names. ValueError for anything else."""
+    if address.startswith(UNIX) and len(address) > len(UNIX):
+        return Path(address.removeprefix(UNIX))
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (host and port.isascii() and port.isdecimal()) or int(port) > 65_535:
+        raise ValueError(
+            f"must be unix:PATH or HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080, not {address!r}"
+        )
+    return host, int(port)
+
+
 def listen(address: str | None, folder: Path) -> Listener:
     """Listen at "unix:PATH" or "HOST:PORT"; without an address in the folder of the database.
 
-    Raises ValueError for what is no address, OSError that says so when it is taken.
+    Raises ValueError for what is no address, OSError if it is not possible to listen there.
     """
-    if address is None:
-        return _listen_unix(folder / "hashmatch.sock")
-    if address.startswith(_UNIX):
-        return _listen_unix(Path(address.removeprefix(_UNIX)))
-    return _listen_tcp(*_host_port(address))
-
-
-def _host_port(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise ValueError(
-            f"listen must be unix:PATH or HOST:PORT, such as 127.0.0.1:8080, not {address!r}"
-        )
-    return host, int(port)
+    place = folder / "hashmatch.sock" if address is None else parse_address(address)
+    return _listen_unix(place) if isinstance(place, Path) else _listen_tcp(*place)
 
 
 def _listen_tcp(host: str, port: int) -> Listener:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise OSError(f"listen: there is no host {host!r}: {error.strerror}") from None
+        raise OSError(f"cannot listen at {host}:{port}: {error.strerror}") from None
     family, kind, protocol, _, place = found[0]
     opened = socket.socket(family, kind, protocol)
     try:

@@ -10,30 +10,53 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hashmatch import FormatError
+from hashmatch.server import contents, docs, health, sets, status
+from hashmatch.server.openapi import documented
 from hashmatch.server.problems import MEDIA_TYPE, Problem
 from hashmatch.server.service import Service
+
+#: How soon to try again what a damaged file or a busy system kept from being read.
+_AGAIN_S = 5
 
 
 def typed_app(service: Service) -> FastAPI:
     """The application of the typed routes. A route finds the service in `app.state.service`, and
     who calls in `request.scope["hashmatch.caller"]`.
     """
-    app = FastAPI(title="hashmatch", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.openapi = documented(app)  # type: ignore[method-assign]
     app.state.service = service
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    for kind in (FormatError, OSError):
+        app.add_exception_handler(kind, _unreadable)
 
-    @app.get("/livez")
-    async def livez() -> dict[str, str]:
-        return {"status": "alive"}
+    # A set's name may have a slash in it, so that of a set is last.
+    for part in (status, contents, sets):
+        app.include_router(part.routes())
 
+    app.include_router(docs.routes())
+    app.include_router(health.routes())
     return app
 
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return Response(error.document(), error.status, error.headers, MEDIA_TYPE)
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    # A slow caller's is of another kind.
+    if isinstance(error, TimeoutError):
+        raise error
+    return await _problem(request, Problem(503, str(error), retry_after=_AGAIN_S))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -45,6 +68,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    # FastAPI wraps what was wrong with a body as it arrived.
+    if isinstance(error.__cause__, Problem):
+        return await _problem(request, error.__cause__)
     detail = {
         404: f"there is nothing at {request.url.path}: /docs lists what there is",
         405: f"{request.url.path} does not take {request.method}: /docs lists what it takes",

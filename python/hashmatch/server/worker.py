@@ -1,118 +1,107 @@
-"""A process that answers requests: `python -m hashmatch.server.worker LISTENER REPORT`.
+"""A process that answers: `python -m hashmatch.server.worker LISTENER REPORT PARENT`.
 
-LISTENER is the descriptor of the listening socket, REPORT that of a pipe to the supervisor: a line
-on it says "ready", or why the worker cannot begin. The settings are in the environment.
+LISTENER is the descriptor of the listening socket, REPORT that of a pipe to the supervisor, whose
+process id is PARENT. A line of JSON on it says once what is served, or why the worker cannot begin:
+see children.py. The settings are in the environment.
 
-SIGTERM ends it: it stops accepting, finishes what it works on, and lets go of the database. So that
-both servers do that alike, the application is started and stopped here rather than by them.
+SIGTERM ends it: it stops accepting, finishes what it works on, and lets go of the database. It ends
+at once when the supervisor has ended. The application is started and stopped here, and not by the
+servers, so that what goes wrong is known.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from hashmatch.server.app import Sidecar, create_app
+import uvloop
+
+from hashmatch.database import Database
+from hashmatch.server.app import create_app
+from hashmatch.server.logs import take_over
+from hashmatch.server.servers import SERVERS, Stop
 from hashmatch.server.settings import Settings
-from hashmatch.server.sockets import BACKLOG
 
-#: Called once the server accepts, with what makes it end.
-Accepting = Callable[[Callable[[], None]], None]
-
-
-async def _serve_granian(app: Sidecar, listener: socket.socket, accepting: Accepting) -> None:
-    from granian._granian import SocketHolder
-    from granian.constants import Interfaces
-    from granian.http import HTTP1Settings
-    from granian.server.embed import Server
-
-    class Inherited(Server):
-        def _init_shared_socket(self) -> None:
-            unix = listener.family == socket.AF_UNIX
-            # It closes the descriptor. The stub has another signature than the class.
-            holder: Any = SocketHolder
-            self._shd = holder(listener.detach(), unix, BACKLOG)
-
-        def _spawn_workers(self, *arguments: Any) -> None:
-            super()._spawn_workers(*arguments)  # type: ignore[no-untyped-call]
-            accepting(self.stop)
-
-    server = Inherited(
-        app,
-        interface=Interfaces.ASGINL,
-        websockets=False,
-        log_enabled=False,
-        backlog=BACKLOG,
-        http1_settings=HTTP1Settings(header_read_timeout=10_000),
-    )
-    await server.serve()
+#: PR_SET_PDEATHSIG of prctl(2).
+_AT_PARENTS_DEATH = 1
 
 
-async def _serve_uvicorn(app: Sidecar, listener: socket.socket, accepting: Accepting) -> None:
-    import uvicorn
-
-    class Reporting(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            accepting(self._end)
-
-        def _end(self) -> None:
-            self.should_exit = True
-
-    config = uvicorn.Config(
-        app,
-        interface="asgi3",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-    )
-    await Reporting(config)._serve([listener])
-
-
-_SERVERS: dict[str, Callable[[Sidecar, socket.socket, Accepting], Awaitable[None]]] = {
-    "granian": _serve_granian,
-    "uvicorn": _serve_uvicorn,
-}
-
-
-async def _work(settings: Settings, listener: socket.socket, report: int) -> None:
+async def _work(settings: Settings, listener: socket.socket, report: _Report) -> None:
     loop = asyncio.get_running_loop()
+    told = asyncio.Event()
     app = create_app(settings)
+    take_over(app.service.log)
     await app.service.start()
+    served = await asyncio.to_thread(_served, app.service.database)
 
-    def accepting(end: Callable[[], None]) -> None:
+    def accepting(stop: Stop) -> None:
+        def end() -> None:
+            if not told.is_set():
+                told.set()
+                stop()
+
         loop.add_signal_handler(signal.SIGTERM, end)
-        _say(report, "ready")
+        report(served=served)
 
-    await _SERVERS[settings.http](app, listener, accepting)
+    serving = asyncio.ensure_future(SERVERS[settings.http](app, settings, listener, accepting))
+    ending = asyncio.create_task(told.wait())
+    await asyncio.wait({serving, ending}, return_when="FIRST_COMPLETED")
+    if told.is_set():
+        await asyncio.wait({serving}, timeout=settings.drain_seconds)
     await app.service.stop()
+    if not serving.done():
+        # It waits for callers that are in no hurry.
+        os._exit(0)
+    serving.result()
 
 
-def _say(report: int, text: str) -> None:
-    with suppress(BrokenPipeError):
-        os.write(report, text.replace("\n", " ").encode() + b"\n")
-    os.close(report)
+def _served(database: Database) -> dict[str, Any]:
+    state = database.status()
+    return {
+        "generation": state.generation,
+        "sets": [(record.name, record.items) for record in database.sets()],
+        "signals": {name: held.signals for name, held in state.types.items()},
+    }
+
+
+class _Report:
+    """The pipe to the supervisor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.made = False
+
+    def __call__(self, **said: Any) -> None:
+        self.made = True
+        with suppress(BrokenPipeError), os.fdopen(self._descriptor, "w") as pipe:
+            json.dump(said, pipe)
+
+
+def _end_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(_AT_PARENTS_DEATH, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit()
 
 
 def main() -> None:
-    """See above. Exit code 0 once it was told to end, 2 where it could not begin."""
-    listener, report = map(int, sys.argv[1:])
-    settings = Settings()  # type: ignore[call-arg]
+    """Exit code 0 once it was told to end, 2 where it could not begin."""
+    listener, pipe, parent = map(int, sys.argv[1:])
+    _end_with(parent)
+    report = _Report(pipe)
     try:
-        import uvloop
-
+        settings = Settings()  # type: ignore[call-arg]
         uvloop.run(_work(settings, socket.socket(fileno=listener), report))
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        _say(report, str(error) or type(error).__name__)
+        if report.made:
+            raise
+        report(trouble=str(error) or type(error).__name__)
         sys.exit(2)
 
 

@@ -1,0 +1,317 @@
+"""The client of a sidecar, for threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from hashmatch.client import lookups, questions
+from hashmatch.client.calls import Answer, Asked, Call, Reply, Talk, ask
+from hashmatch.client.changes import ClientChange, Load, OnError
+from hashmatch.client.contents import Lines
+from hashmatch.client.lookups import Where
+from hashmatch.client.records import ServerStatus
+from hashmatch.client.session import CONNECTIONS, File, Session, head_of
+from hashmatch.client.tries import Tries
+from hashmatch.codes import Codes
+from hashmatch.database.matches import DatabaseMatches
+from hashmatch.database.model import Batch, Counts, HistoryRow, Item, Removal, SetRecord
+from hashmatch.index import Progress
+from hashmatch.vocabulary import Opinion
+
+_R = TypeVar("_R")
+
+
+class Client:
+    """The database behind a server. `hashmatch.connect(server)` makes one.
+
+    It has the methods and the results of `Database`. An answer is of one generation, which it
+    names, and of none older than the changes that were made through this client.
+
+    Any number of threads may use a client, and forked children. It connects when it is first used.
+    One that was given no token can be pickled.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        *,
+        token: str | None = None,
+        ca: File | None = None,
+        certificate: tuple[File, File] | None = None,
+        timeout: float = 60.0,
+        retries: int = 6,
+    ) -> None:
+        self._session = Session(server, token, ca, certificate, timeout, retries)
+        self._lock = threading.Lock()
+        self._http: httpx.Client | None = None
+        self._parents: httpx.Client | None = None
+        self._closed = False
+        _clients.add(self)
+
+    # Looking up.
+
+    def match(
+        self,
+        type: str,
+        codes: Codes,
+        sets: Sequence[str] | None = None,
+        max_distance: int | None = None,
+        verdicts: Iterable[str] | None = None,
+        limit: int | None = None,
+        *,
+        bits: bool = False,
+        progress: Progress | None = None,
+    ) -> DatabaseMatches:
+        """`Database.match`. Many codes are sent in several requests, a few at a time; all parts of
+        the result are of one generation, or it is a TimeoutError.
+        """
+        where = Where(sets, verdicts, max_distance)
+        return self._result(lookups.match(self.server, type, codes, where, limit, bits, progress))
+
+    # Reading.
+
+    @property
+    def server(self) -> str:
+        """The server's address."""
+        return self._session.server
+
+    @property
+    def generation(self) -> int:
+        """The generation that lookups are answered from now."""
+        return self._result(questions.generation(self.server))
+
+    def sets(self) -> list[SetRecord]:
+        """The hash sets, in the order of their names. Their `number` is -1: it is not told."""
+        return self._result(questions.sets(self.server))
+
+    def status(self) -> ServerStatus:
+        """What is held and how."""
+        return self._result(questions.status(self.server))
+
+    def history(
+        self, set: str | None = None, ref: str | None = None, limit: int = 100
+    ) -> list[HistoryRow]:
+        """The latest changes, newest first: of all sets or one, or those of one ref."""
+        return self._result(questions.history(self.server, set, ref, limit))
+
+    def contents(self, set: str) -> Iterator[Item | Opinion]:
+        """`Database.contents`, as it arrives. ConnectionError if it is broken off."""
+        self._require_open()
+        lines = Lines(self.server)
+        with self._streamed(questions.contents(set)) as parts:
+            for part in parts:
+                yield from lines.take(part)
+        yield from lines.end()
+
+    def refresh(self) -> int:
+        """Have the next lookups be of the newest generation or a later one, and return it."""
+        return self._session.saw(self._result(questions.newest(self.server)))
+
+    # Writing.
+
+    def create(
+        self, name: str, *, contributor: str = "", max_distance: Mapping[str, int] | None = None
+    ) -> None:
+        """Make an empty hash set, as `Database.create`."""
+        self._result(questions.create(name, contributor, max_distance))
+
+    @contextmanager
+    def change(self, set: str, *, on_error: OnError = "raise") -> Iterator[ClientChange]:
+        """A change of one set, as one transaction: sent when the block ends, and made once however
+        often it had to be sent. What the block raises leaves all as it was.
+
+        When the block has ended it survives the end of the server, lookups of this client see it,
+        and `change.counts` and `change.generation` say what it did.
+        """
+        self._require_open()
+        change = ClientChange(set, on_error)
+        try:
+            yield change
+        finally:
+            change.end()
+        change.made(self._result(ask(change.call)), self.server)
+        self._session.saw(change.generation)
+
+    def load(
+        self,
+        set: str,
+        batches: Iterable[Batch | Removal],
+        *,
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+    ) -> Counts:
+        """Batches as several changes of bounded size, one after another.
+
+        Each change is made as a whole, the load is not: where it is broken off, what was sent
+        before is there. `Database.load`, where the server runs, loads all in one step, and tens of
+        millions of rows much faster. `progress(rows, 0)` is called after each change.
+        """
+        load = Load(set, batches, on_error)
+        for call in load.calls():
+            self._session.saw(load.take(self._result(ask(call)), self.server))
+            if progress is not None:
+                progress(load.rows, 0)
+        return load.counts
+
+    # Asking.
+
+    def _result(self, talk: Talk[_R]) -> _R:
+        """What a talk comes to."""
+        self._require_open()
+        try:
+            asked = next(talk)
+            while True:
+                asked = talk.send(self._answers(asked))
+        except StopIteration as end:
+            result: _R = end.value
+            return result
+        finally:
+            talk.close()
+
+    def _answers(self, asked: Asked) -> list[Answer]:
+        calls, after = asked.calls, asked.after
+        if len(calls) == 1:
+            answer = self._answer(calls[0])
+            if after is not None:
+                after(0)
+            return [answer]
+        pool = ThreadPoolExecutor(min(CONNECTIONS, len(calls)), "hashmatch-client")
+        try:
+            numbers = {pool.submit(self._answer, call): n for n, call in enumerate(calls)}
+            for future in as_completed(numbers):
+                future.result()
+                if after is not None:
+                    after(numbers[future])
+            return [future.result() for future in numbers]
+        finally:
+            # After an error or an interrupt nobody waits for what the others are amid.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _answer(self, call: Call) -> Answer:
+        tries = self._session.tries()
+        while True:
+            try:
+                answer = self._session.answered(self._reply(call, tries), tries)
+            except httpx.TransportError as error:
+                answer = self._session.pause(call, tries, error)
+            if isinstance(answer, Answer):
+                return answer
+            time.sleep(answer)
+
+    def _reply(self, call: Call, tries: Tries) -> Reply:
+        with self._sent(call, tries) as response:
+            return _read(response, tries)
+
+    @contextmanager
+    def _streamed(self, call: Call) -> Iterator[Iterator[bytes]]:
+        """The parts of the answer to a call, as they come."""
+        tries = self._session.tries()
+        while True:
+            try:
+                with self._sent(call, tries) as response:
+                    if response.is_success:
+                        self._session.answered(head_of(response), tries)
+                        yield self._received(response)
+                        return
+                    pause_s = self._session.refused(_read(response, tries), tries)
+            except httpx.TransportError as error:
+                pause_s = self._session.pause(call, tries, error)
+            time.sleep(pause_s)
+
+    def _received(self, response: httpx.Response) -> Iterator[bytes]:
+        try:
+            yield from response.iter_raw()
+        except httpx.TransportError as error:
+            raise self._session.broken_off(error) from None
+
+    def _sent(self, call: Call, tries: Tries) -> AbstractContextManager[httpx.Response]:
+        options = self._session.request_options(call, tries.left_s)
+        content = None if call.method == "GET" else call.parts()
+        return self._connected().stream(**options, content=content)
+
+    def _connected(self) -> httpx.Client:
+        with self._lock:
+            if self._http is None:
+                transport = httpx.HTTPTransport(**self._session.transport_options())
+                self._http = httpx.Client(transport=transport, **self._session.http_options())
+            return self._http
+
+    def _forked(self) -> None:
+        """In a forked child: leave the parent's connections alone, and what its threads held."""
+        self._lock = threading.Lock()
+        self._session.forked()
+        self._parents = self._http
+        self._http = None
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"{self.server}: the client was closed")
+
+    # Closing, pickling.
+
+    def close(self) -> None:
+        """Let go of the connections. Closing twice is fine."""
+        self._closed = True
+        with self._lock:
+            if self._http is not None:
+                self._http.close()
+            self._http = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, self._session.arguments()
+
+    def __repr__(self) -> str:
+        return f"<hashmatch.Client: {self.server}{', closed' if self._closed else ''}>"
+
+
+def _read(response: httpx.Response, tries: Tries) -> Reply:
+    parts = []
+    for part in response.iter_raw():
+        parts.append(part)
+        tries.require_time()
+    return head_of(response, b"".join(parts))
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in _clients:
+        client._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _again(
+    server: str,
+    ca: File | None,
+    certificate: tuple[File, File] | None,
+    timeout: float,
+    retries: int,
+    generation: int,
+) -> Client:
+    client = Client(server, ca=ca, certificate=certificate, timeout=timeout, retries=retries)
+    client._session.saw(generation)
+    return client

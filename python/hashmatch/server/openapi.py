@@ -1,0 +1,145 @@
+"""The OpenAPI document of all routes: FastAPI's own, and those that it does not know of.
+
+A route without a framework is described where its kind is: openapi_lookups.py, say. What holds for
+all of them is added here: who may call, the generation that every reply names, and the problem
+documents of the gate that each request passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from hashmatch.server.openapi_lookups import LOOKUPS
+from hashmatch.server.openapi_pages import PAGES
+from hashmatch.server.openapi_parts import HEADERS, PARAMETERS, SCHEMAS, problem
+
+Document: TypeAlias = dict[str, Any]
+
+_ABOUT = """\
+Looks up perceptual hashes, exactly, in hash sets that change meanwhile.
+
+A sidecar listens on a Unix socket, which its file's mode guards: \
+`curl --unix-socket hashmatch.sock http://localhost/v1/status`. Over TCP each request takes a \
+token, `Authorization: Bearer TOKEN`, or a client certificate. A token has scopes, each by itself: \
+`read` looks up, `write` changes sets, `admin` makes them and reads them in full.
+
+Every reply comes from one generation of the database, which the header `Hashmatch-Generation` \
+names. An error is a problem document (RFC 9457) that names the field or the row; with 429 and 503 \
+comes `Retry-After`."""
+
+_TAGS = (
+    ("Look-ups", "Which known hashes are near the ones given. A match is within the maximal "
+     "distance, inclusive, and none is missed."),
+    ("Sets", "The hash sets, and changes of them: each change is made as a whole or not at all, "
+     "and is answered once it is durable."),
+    ("HMA", "The matcher of Meta's Hasher-Matcher-Actioner as its clients know it, so that they "
+     "switch by base URL. Its banks are the sets."),
+    ("State", "How the server is, for people, probes and scrapers."),
+)  # fmt: skip
+#: The first of these that a path begins with is its tag.
+_TAG_OF = (
+    ("/v1/match", "Look-ups"),
+    ("/v1/sets/{set}/match", "Look-ups"),
+    ("/v1/sets", "Sets"),
+    ("/v1/history", "Sets"),
+    ("/m/", "HMA"),
+    ("/status", "HMA"),
+    ("/", "State"),
+)
+#: What needs no token.
+OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz"))
+
+
+def documented(app: FastAPI) -> Callable[[], Document]:
+    """What is to be the `openapi` of that application."""
+
+    def document() -> Document:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    return document
+
+
+def _document(app: FastAPI) -> Document:
+    found = get_openapi(
+        title="hashmatch",
+        version=app.version,
+        openapi_version="3.1.0",
+        description=_ABOUT,
+        tags=[{"name": name, "description": said} for name, said in _TAGS],
+        routes=app.routes,
+    )
+    paths = found.setdefault("paths", {})
+    for path, operations in (LOOKUPS | PAGES).items():
+        paths.setdefault(path, {}).update(_copied(operations))
+    parts = found.setdefault("components", {})
+    schemas = parts.setdefault("schemas", {})
+    schemas.update(SCHEMAS)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    parts["headers"] = HEADERS
+    parts["parameters"] = PARAMETERS
+    parts["securitySchemes"] = {
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Over TCP, unless the caller has a client certificate.",
+        }
+    }
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            _complete(method, path, operation)
+    found["paths"] = {path: paths[path] for path in sorted(paths, key=_place)}
+    return found
+
+
+def _copied(part: Any) -> Any:
+    """The same, without what is shared by several routes being one object."""
+    if isinstance(part, dict):
+        return {name: _copied(each) for name, each in part.items()}
+    return [_copied(each) for each in part] if isinstance(part, list) else part
+
+
+def _place(path: str) -> int:
+    names = [name for name, _ in _TAGS]
+    return names.index(_tag(path))
+
+
+def _tag(path: str) -> str:
+    return next(tag for start, tag in _TAG_OF if path.startswith(start))
+
+
+def _complete(method: str, path: str, operation: Document) -> None:
+    """Add what holds for all routes of a kind."""
+    operation["tags"] = [_tag(path)]
+    responses: Document = operation["responses"]
+    # That is how FastAPI would answer what is not valid.
+    responses.pop("422", None) if _is_default(responses.get("422")) else None
+    statuses = {429, 503}
+    if path in OPEN:
+        operation["security"] = []
+    else:
+        statuses |= {401, 403}
+        # A Unix socket, or a client certificate, says who calls.
+        operation["security"] = [{"token": []}, {}]
+    if operation.get("parameters"):
+        statuses.add(400)
+    if "requestBody" in operation:
+        statuses |= {400, 408, 413}
+    if "{set}" in path:
+        statuses.add(404)
+    for status in statuses:
+        responses.setdefault(str(status), problem(status))
+    operation["responses"] = dict(sorted(responses.items()))
+    for response in operation["responses"].values():
+        headers = response.setdefault("headers", {})
+        headers["Hashmatch-Generation"] = {"$ref": "#/components/headers/Hashmatch-Generation"}
+
+
+def _is_default(response: Any) -> bool:
+    return response is not None and response.get("description") == "Validation Error"

@@ -1,0 +1,170 @@
+"""Parts of the OpenAPI document that several routes share: schemas, headers, problems."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from hashmatch.hash_types import HASH_TYPES
+from hashmatch.vocabulary import KINDS, VERDICT_BITS
+
+#: A hash, and a generation, in examples.
+CODE = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
+_MATCH = {
+    "query": 0, "signal": 17, "distance": 2, "hash": CODE[:-1] + "1", "ref": "picture-17",
+    "set": "shared", "contributor": "forum", "kind": "image", "labels": ["flag"],
+    "verdicts": ["positive"],
+}  # fmt: skip
+ANSWER = {"generation": 7, "type": "pdq", "queries": 1, "matches": [_MATCH]}
+
+_SIZES = sorted({kind.digits for kind in HASH_TYPES.values()})
+HEX = {
+    "type": "string",
+    "pattern": "^(?:" + "|".join(f"[0-9a-fA-F]{{{digits}}}" for digits in _SIZES) + ")$",
+    "description": "Hex digits, of either case: 64 for pdq, "
+    + ", ".join(f"{k.digits} for {k.name}" for k in HASH_TYPES.values() if k.name != "pdq")
+    + ".",
+}
+TYPE = {
+    "enum": list(HASH_TYPES),
+    "default": "pdq",
+    "description": "The hash type, of all hashes of the request.",
+}
+VERDICT = {"enum": [*VERDICT_BITS, "none"]}
+
+_COUNT = {"type": "integer", "minimum": 0}
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+
+
+def said(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """That schema, with what it means here."""
+    return {**schema, "description": description}
+
+
+#: What the catalog says of a match's item.
+_ITEM = {
+    "ref": {"type": "string", "description": "The item's name within its set and contributor."},
+    "set": {"type": "string"},
+    "contributor": {"type": "string", "description": "Who contributed the item."},
+    "kind": {"enum": list(KINDS)},
+    "labels": _TEXTS,
+    "verdicts": {
+        "type": "array",
+        "items": {"enum": list(VERDICT_BITS)},
+        "description": "Of all who have an opinion on the item, in the answer's generation.",
+    },
+}
+_SIGNAL = {
+    "query": said(_COUNT, "The number of the hash among those looked up, from 0."),
+    "signal": said(_COUNT, "The id of the known hash."),
+    "distance": said(_COUNT, "Bits that differ; left out where the server hides distances."),
+}
+
+SCHEMAS: dict[str, Any] = {
+    "Problem": {
+        "type": "object",
+        "description": "Why a request is not answered (RFC 9457).",
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {
+                "type": "string",
+                "description": "What is wrong and what to do about it, for a person.",
+            },
+            "field": {"type": "string", "description": "The part of the request it is about."},
+            "row": said(_COUNT, "The row of that part, from 0."),
+            "retry_after": said(_COUNT, "Seconds, as `Retry-After` has them."),
+        },
+        "required": ["type", "title", "status", "detail"],
+    },
+    "Match": {
+        "type": "object",
+        "description": "A known hash within the distance. With `fields` as `ids` it has `query`, "
+        "`signal` and `distance` alone.",
+        "properties": {
+            **_SIGNAL,
+            "hash": {
+                "type": "string",
+                "description": "The known hash, in hex; left out where distances are hidden.",
+            },
+            **_ITEM,
+        },
+        "required": ["query", "signal"],
+    },
+    "Answer": {
+        "type": "object",
+        "description": "Matches by query, then the nearest first, then by signal.",
+        "properties": {
+            "generation": said(_COUNT, "The state that all of it is of."),
+            "type": {"enum": list(HASH_TYPES)},
+            "queries": said(_COUNT, "How many hashes were looked up."),
+            "matches": {"type": "array", "items": {"$ref": "#/components/schemas/Match"}},
+        },
+        "required": ["generation", "type", "queries", "matches"],
+    },
+}
+
+HEADERS: dict[str, Any] = {
+    "Hashmatch-Generation": {
+        "description": "The generation that the reply is of.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before the request is made again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {
+        "description": "How to say who calls.",
+        "schema": {"type": "string"},
+    },
+}
+
+PARAMETERS: dict[str, Any] = {
+    "Hashmatch-Min-Generation": {
+        "name": "Hashmatch-Min-Generation",
+        "in": "header",
+        "description": "Answer from this generation or a newer one: who has made a change is sure "
+        "to see it. 503 where it cannot be taken in yet.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+    },
+    "set": {
+        "name": "set",
+        "in": "path",
+        "required": True,
+        "description": "The name of a hash set.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "shared",
+    },
+}
+
+_SAID = {
+    400: "The request is not as it has to be: the document names the field or the row.",
+    401: "No token, or one that is not known here or has expired.",
+    403: "The caller may not do that.",
+    404: "There is no such set.",
+    406: "The answer has none of the media types that `Accept` names.",
+    408: "The body took too long to arrive.",
+    409: "It contradicts what is there.",
+    413: "The body is too large: send it in parts.",
+    415: "The body is of a media type that is not taken here.",
+    422: "The `Idempotency-Key` was given with another body before.",
+    429: "The caller makes more requests than they may.",
+    503: "There is no room for it now, or what it needs is not there yet.",
+}
+
+
+def problem(status: int) -> dict[str, Any]:
+    """The response with that status."""
+    headers = {}
+    if status in (429, 503):
+        headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+    if status == 401:
+        headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": _SAID.get(status, HTTPStatus(status).phrase + "."),
+        "headers": headers,
+        "content": {"application/problem+json": {"schema": schema}},
+    }
