@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from hashmatch import FormatError
 from hashmatch.server import files, hma, matching, page, videos
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
@@ -37,6 +38,7 @@ ROUTES = {
 #: A caller has `answer_seconds` to take an answer, and for one that is large more, at that rate.
 _LEAST_BYTES_PER_SECOND = 65_536
 _FREE_BYTES = 65_536
+_AGAIN_S = 1
 _FAULT = Problem(500, "a fault of the server, which its log has: report it")
 
 
@@ -99,13 +101,23 @@ class Sidecar:
                 request.scope["hashmatch.caller"] = request.caller
                 await self.typed(request.scope, request.receive, sending)
                 return
-            reply = await plain(request, self.service)
+            reply = await _answered(plain, request, self.service)
         except Problem as problem:
             if sending.status:
                 raise
             await self.gate.pause(problem)
             reply = Reply.of(problem)
         await send_reply(reply, sending)
+
+
+async def _answered(plain: Handler, request: Request, service: Service) -> Reply:
+    """What a handler answers. A database that cannot be read is no fault of the server."""
+    try:
+        return await plain(request, service)
+    except TimeoutError:
+        raise
+    except (OSError, FormatError) as error:
+        raise Problem(503, str(error), retry_after=_AGAIN_S) from None
 
 
 def _plain(request: Request) -> Handler | None:

@@ -89,12 +89,12 @@ def _require_hashed(hashes: FileHashes) -> None:
 def _answer(
     hashes: FileHashes, where: Where, least: int, request: Request, service: Service
 ) -> Reply:
-    matches, generation = _looked_up(hashes, where, least, service)
-    shown = not service.settings.hide_distances
     rows: dict[str, list[dict[str, Any]]] = {}
-    by_set: dict[str, int] = {}
+    matches, generation = _looked_up(hashes, where, least, service)
     for name, found in matches.items():
-        rows[name] = _rows(name, found, shown)
+        rows[name] = _rows(name, found, not service.settings.hide_distances)
+    by_set: dict[str, int] = {}
+    for found in matches.values():
         for set, count in found.set_counts().items():
             by_set[set] = by_set.get(set, 0) + count
     described = _described(hashes)
