@@ -20,15 +20,15 @@ from serving import Server
 @pytest.mark.parametrize("http", ["granian", "uvicorn"])
 def test_bulk(tmp_path: Path, http: Literal["granian", "uvicorn"]) -> None:
     picture = media.encoded(media.picture(3), "PNG")
-    codes = random_codes(10_000, 256)
+    codes = random_codes(9_000, 256)
     with hashmatch.open(tmp_path / "bank", "c") as database:
         database.create("shared")
         with database.change("shared") as change:
             change.add("pdq", codes, refs=[f"ref {row}" for row in range(len(codes))], labels=["x"])
             change.add("pdq", hash_image(picture).code, refs=["picture"])
-        queries = np.concatenate([codes, codes, random_codes(20_000, 256, 9)])
+        queries = np.concatenate([codes, codes, random_codes(500, 256, 9)])
         wanted = rows_of(database.match("pdq", queries))
-    assert len(wanted) == 20_000
+    assert len(wanted) == 18_000
     with Server(tmp_path / "bank", http) as server, server.client() as client:
         body = as_body(PACKED, queries)
         for accept in TYPES:

@@ -91,10 +91,12 @@ def _found(
     asked: Asked, codes: NDArray[np.uint8], threads: int, request: Request, service: Service
 ) -> Found:
     where, name = asked.where, asked.kind.name
+    # One hash is looked up in no time.
+    progress = deadline(service.settings.answer_seconds) if len(codes) > 1 else None
     try:
         matches = service.database.match(
             name, codes, where.sets, where.max_distance, where.verdicts, asked.limit, threads,
-            progress=deadline(service.settings.answer_seconds), most_matches=MAX_MATCHES,
+            progress=progress, most_matches=MAX_MATCHES,
         )  # fmt: skip
     except TooManyMatches as error:
         raise Problem(413, str(error)) from None
