@@ -15,7 +15,7 @@ from database_model import codes_near
 from databases import filled
 from hashmatch import Database
 from hashmatch.hash_types import HASH_TYPES
-from hashmatch.server import answers, matching
+from hashmatch.server import answers, found, matching
 from hashmatch.server.tokens import add_token
 from oracle import random_codes
 from server_answers import ABOUT, JSON, PACKED, TYPES, answer, as_body, rows_of, with_parameters
@@ -49,11 +49,11 @@ def test_every_encoding_answers_what_the_database_does(path: Path) -> None:
                 name, codes, asked.get("sets"), asked.get("max_distance"), asked.get("verdicts"),
                 asked.get("limit"),
             )  # fmt: skip
-            found = rows_of(wanted)
-            ids = [{key: row[key] for key in ("query", "signal", "distance")} for row in found]
+            joined = rows_of(wanted)
+            ids = [{key: row[key] for key in ("query", "signal", "distance")} for row in joined]
             for body in TYPES:
                 for accept in TYPES:
-                    for fields, rows in (("joined", found), ("ids", ids)):
+                    for fields, rows in (("joined", joined), ("ids", ids)):
                         arguments = with_parameters(
                             as_body(body, codes), asked | {"fields": fields}
                         )
@@ -116,8 +116,10 @@ def test_large_answers_come_in_parts(
     at_once = with_application(tmp_path, use)
     monkeypatch.setattr(answers, "_AT_ONCE", 100)
     in_parts = with_application(tmp_path, use)
+    monkeypatch.setattr(found, "_SHARED", 100)
+    apart = with_application(tmp_path, use)
     assert "content-length" in at_once.headers and "content-length" not in in_parts.headers
-    assert answer(at_once) == answer(in_parts) == (1, 3, wanted)
+    assert answer(at_once) == answer(in_parts) == answer(apart) == (1, 3, wanted)
     assert len(wanted) == 9_000
 
 
