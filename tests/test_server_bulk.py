@@ -13,7 +13,7 @@ import media
 from hashmatch import wire
 from hashmatch.hashing import hash_image
 from oracle import random_codes
-from server_answers import JSON, PACKED, TYPES, answer, as_body, rows_of
+from server_answers import JSON, PACKED, TYPES, answer, as_body
 from serving import Server
 
 
@@ -27,13 +27,21 @@ def test_bulk(tmp_path: Path, http: Literal["granian", "uvicorn"]) -> None:
             change.add("pdq", codes, refs=[f"ref {row}" for row in range(len(codes))], labels=["x"])
             change.add("pdq", hash_image(picture).code, refs=["picture"])
         queries = np.concatenate([codes, codes, random_codes(500, 256, 9)])
-        wanted = rows_of(database.match("pdq", queries))
+        matches = database.match("pdq", queries)
+        wanted = [
+            {"query": query, "signal": signal, "distance": distance}
+            for query, signal, distance in zip(
+                matches.query.tolist(), matches.signal.tolist(), matches.distance.tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
+        refs = matches.ref
     assert len(wanted) == 18_000
     with Server(tmp_path / "bank", http) as server, server.client() as client:
         body = as_body(PACKED, queries)
         for accept in TYPES:
             headers = body["headers"] | {"accept": accept}
-            reply = client.post("/v1/match", content=body["content"], headers=headers)
+            reply = client.post("/v1/match?fields=ids", content=body["content"], headers=headers)
             assert reply.headers.get("transfer-encoding") == "chunked"
             assert answer(reply) == (1, len(queries), wanted)
         for _ in range(3):
@@ -42,10 +50,10 @@ def test_bulk(tmp_path: Path, http: Literal["granian", "uvicorn"]) -> None:
                 "POST", "/v1/match", content=body["content"], headers=headers
             ) as reply:
                 assert next(reply.iter_raw(1)) == b"{"
-        ids = client.post("/v1/match?fields=ids", **body)
-        packed = wire.decode(ids.content)
-        assert packed.joined is None
-        assert packed.signal.tolist() == [row["signal"] for row in wanted]
+        packed = wire.decode(client.post("/v1/match", **body).content)
+        assert packed.joined is not None
+        known = dict(zip(packed.joined["signal"], packed.joined["ref"], strict=True))
+        assert [known[signal] for signal in packed.signal.tolist()] == refs
         document = client.post("/v1/match/file", content=picture).json()
         assert [row["ref"] for row in document["matches"]["pdq"]] == ["picture"]
         assert server.stop() == 0
