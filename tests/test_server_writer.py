@@ -24,8 +24,8 @@ import pytest
 
 import hashmatch
 from hashmatch.server import messages
-from serving import application, problem, with_application
-from writers import WriterProcess, writer_of
+from serving import Server, application, problem, with_application
+from writers import WriterProcess, connected, writer_of
 
 CODES = [f"{number:064x}" for number in range(3)]
 
@@ -259,13 +259,6 @@ def test_a_socket_that_cannot_be_made(path: Path, tmp_path: Path) -> None:
 # Spoken to wrongly.
 
 
-def connected(place: Path) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(20)
-    connection.connect(str(place))
-    return connection
-
-
 def asked(place: Path, head: Any, body: bytes = b"") -> tuple[dict[str, Any], bytes]:
     with connected(place) as connection:
         connection.sendall(messages.packed(head, len(body)) + body)
@@ -335,3 +328,22 @@ def test_many_at_once_are_made_one_after_another(path: Path, writer: WriterProce
         for thread in threads:
             thread.join()
     assert sorted(made) == list(range(1, 41))
+
+
+def test_a_sidecar_replaces_a_writer_that_was_killed(path: Path) -> None:
+    with Server(path) as server, server.client() as client:
+        for number in range(3):
+            (pid,) = server.pids("writer")
+            os.kill(pid, signal.SIGKILL)
+            headers = {"Idempotency-Key": f"key {number}"}
+
+            def made(headers: dict[str, str] = headers, ref: str = f"r{number}") -> bool:
+                reply = client.post("/v1/sets/a/changes", json=adding(ref), headers=headers)
+                assert reply.status_code in (200, 503)
+                return reply.status_code == 200
+
+            wait_until(made)
+            assert server.pids("writer") != [pid]
+        assert client.get("/v1/status").json()["writer_trouble"] is None
+        assert server.stop() == 0
+    assert refs_in(path) == ["r0", "r1", "r2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,13 @@ def writer_of(path: Path) -> Iterator[WriterProcess]:
             yield writer
         finally:
             writer.stop()
+
+
+def connected(place: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(20)
+    connection.connect(str(place))
+    return connection
 
 
 def made(folder: Path) -> Path:
