@@ -56,7 +56,9 @@ class _Lines(Response):
         del self.headers["content-length"]
         self._service = service
         self._contents = contents
-        self._lines = jsonl.FORMAT.lines(export_parts(contents))
+        # One after another, so that the lines of an item are beside each other, of all its types.
+        parts = (part for each in contents for part in export_parts([each]))
+        self._lines = jsonl.FORMAT.lines(parts)
         self._reading: asyncio.Future[bytes] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
