@@ -321,6 +321,7 @@ def test_keys_that_are_none(writer: WriterProcess) -> None:
             [("Idempotency-Key", "")],
             [("Idempotency-Key", "a\tb")],
             [("Idempotency-Key", "k" * 256)],
+            [("Idempotency-Key", "k"), ("Idempotency-Key", "k")],
         ]
         return [await client.post("/v1/sets/a/changes", json={}, headers=each) for each in wrong]
 
