@@ -19,6 +19,7 @@ from serving import with_application
 
 CODE = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
 OTHER = "0" * 64
+JSON = {"Content-Type": "application/json"}
 
 
 class WriterProcess:
