@@ -67,7 +67,7 @@ def test_killed_at_any_moment(path: Path, writer: WriterProcess) -> None:
     killed = 0
 
     async def send(client: httpx.AsyncClient, name: str, keyed: bool) -> None:
-        for number in range(40):
+        for number in range(25):
             refs = (f"{name} {number}", f"{name} {number} too")
             headers = {"Idempotency-Key": refs[0]} if keyed else {}
             for again in range(400):
@@ -79,24 +79,24 @@ def test_killed_at_any_moment(path: Path, writer: WriterProcess) -> None:
                     break
                 assert problem(reply, 503)["retry_after"] > 0
                 assert reply.headers["retry-after"]
+                await asyncio.sleep(0.02)
                 if not keyed:
                     unknown.append(refs)
                     break
-                await asyncio.sleep(0.01)
 
     async def kill(senders: list[asyncio.Task[None]]) -> int:
         times = 0
-        while not all(sender.done() for sender in senders):
-            await asyncio.sleep(chance.uniform(0.02, 0.1))
+        while True:
+            # Some more are acknowledged, and then it is amid the next ones.
+            enough = len(acknowledged) + chance.randint(3, 12)
+            while len(acknowledged) < enough:
+                if all(sender.done() for sender in senders):
+                    return times
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(chance.uniform(0, 0.005))
             writer.kill()
             times += 1
             writer.start()
-            while not all(sender.done() for sender in senders):
-                before = len(acknowledged)
-                await asyncio.sleep(0.02)
-                if len(acknowledged) > before:
-                    break
-        return times
 
     async def use(client: httpx.AsyncClient) -> None:
         nonlocal killed
