@@ -147,7 +147,7 @@ def test_what_can_never_be_written_is_counted(
     audit.start()
     for number in range(8):
         audit.note(Caller(f"caller {number}", frozenset()), Lookup("pdq", 2, {"a": 1}))
-    wait_until(lambda: audit.state().lost == 5 and audit.state().trouble)
+    wait_until(lambda: audit.state().lost == 5 and audit.state().trouble is not None)
     assert "audit.db" in (audit.state().trouble or "")
     audit.stop()
     assert audit.state().waiting == 3

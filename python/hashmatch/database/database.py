@@ -154,6 +154,7 @@ class Database:
         steps: Steps = "filter-dedupe",
         pictures: bool = True,
         progress: Progress | None = None,
+        most_matches: int | None = None,
     ) -> VideoMatches:
         """Every known video that each upload matches, the most of the upload first, ties by item.
 
@@ -166,19 +167,22 @@ class Database:
         least `video_percent`, are near one of the other's, and at least one is. Items of other
         kinds, such as pictures, match if any frame is near one of theirs; with `pictures=False`
         never. `sets`, `max_distance`, `verdicts` and `threads` are those of `match`; `progress` is
-        told of uploads. VIDEO.md in this package says how other matchers differ.
+        told of uploads. `most_matches` bounds the matches in all, and the pairs of frames, that are
+        looked up later. VIDEO.md in this package says how other matchers differ.
         """
         rule = Rule(query_percent, video_percent, quality_tolerance, steps, pictures)
         ready = list(prepared(uploads, rule))
         if max_distance is not None:
             max_distance = whole(max_distance, "max_distance", 0, HASH_TYPES["pdq"].bits)
+        if most_matches is not None:
+            most_matches = whole(most_matches, "most_matches", 1, MAX_COUNT)
         threads = whole(threads, "threads", 0, _MAX_THREADS)
         state = self._open_state()
         limits = limits_for(state, HASH_TYPES["pdq"], sets, max_distance, verdicts)
         signals = state.snapshots.get("pdq") or _empty("pdq")
         # Of two threads that bring them up to date, either may be last.
         self._videos = videos = self._videos.up_to(state.end, self._snapshot)
-        search = VideoSearch(signals, videos, limits, rule, threads, self._snapshot)
+        search = VideoSearch(signals, videos, limits, rule, threads, self._snapshot, most_matches)
         answers = search.answers(ready, progress)
         pair = pairing(ready, answers, search)
         return VideoMatches(answers, state.as_of, self._join, pair)
@@ -364,8 +368,7 @@ class Database:
             raise PermissionError(errno.EACCES, fault, str(self._path))
 
     def _join(self, ids: Any) -> Any:
-        with self._snapshot() as snapshot:
-            return snapshot.join(ids)
+        return self._usable_catalog().join(ids)
 
     def _snapshot(self) -> AbstractContextManager[Snapshot]:
         return self._usable_catalog().snapshot()

@@ -9,21 +9,23 @@ upload, or nearly so; the engine's groups.h says how, without a look at what man
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashmatch import _core
+from hashmatch.database.bounded import TooManyMatches
 from hashmatch.database.filters import Limits
 from hashmatch.database.snapshot import ItemFrames
 from hashmatch.database.uploads import Prepared, Rule, counted
 from hashmatch.database.video_ids import OpenCatalog, VideoIds
 from hashmatch.index import Progress
 
-#: Items compared at a time, which bounds the memory.
+#: Items compared at a time, and pairs of frames, which bounds the memory.
 _ITEMS_AT_ONCE = 256
+_PAIRS_AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,17 @@ class VideoSearch:
     rule: Rule
     threads: int
     open_catalog: OpenCatalog = field(repr=False)
+    #: How many matches there may be in all, and how many pairs; None for any number.
+    most: int | None = None
 
     def answers(self, uploads: Sequence[Prepared], progress: Progress | None) -> list[Answer]:
-        """What each upload matches."""
+        """What each upload matches. TooManyMatches if that is more than there is room for."""
         found = []
+        total = 0
         for number, upload in enumerate(uploads, 1):
             found.append(self.answer(upload))
+            total += len(found[-1].items)
+            self._require_room(total, "matches")
             if progress is not None:
                 progress(number, len(uploads))
         return found
@@ -100,17 +107,20 @@ class VideoSearch:
     def pairs(self, upload: Prepared, items: NDArray[np.uint64]) -> Pairs:
         """The pairs of frames that are near each other, of an upload and items that it matches;
         those of each item ordered by the upload's frame, distance and signal. Of the frames with
-        one code the first stands for all.
+        one code the first stands for all. TooManyMatches if they are more than there is room for.
         """
         parts = []
+        total = 0
         with self.open_catalog() as catalog:
             for at in range(0, len(items), _ITEMS_AT_ONCE):
                 known = catalog.item_frames("pdq", items[at : at + _ITEMS_AT_ONCE])
                 rows, _ = self._counted(known)
-                frame, near, distance = self._near(upload, known, rows)
                 frames = known.frames
-                owners = known.firsts[frames.items[near]]
-                parts.append((owners, frames.ids[near], frame, frames.time_ms[near], distance))
+                for frame, near, distance in self._near(upload, known, rows):
+                    owners = known.firsts[frames.items[near]]
+                    parts.append((owners, frames.ids[near], frame, frames.time_ms[near], distance))
+                    total += len(near)
+                    self._require_room(total, "pairs of frames")
         return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _candidates(self, upload: Prepared) -> NDArray[np.uint64]:
@@ -136,9 +146,12 @@ class VideoSearch:
         rows, weights = self._counted(known)
         items = known.frames.items
         totals = np.bincount(items[rows], weights, count)
-        frame, near, _ = self._near(upload, known, rows)
         # A frame counts once, however many frames of the item are near it; so do the item's.
-        seen = np.unique(items[near] * len(upload.codes) + frame)
+        parts = [
+            (np.unique(items[near] * len(upload.codes) + frame), np.unique(near))
+            for frame, near, _ in self._near(upload, known, rows)
+        ]
+        seen, near = (np.concatenate(column) for column in zip(*parts, strict=True))
         owners, frames = np.divmod(seen, len(upload.codes))
         query = np.bincount(owners, upload.weights[frames], count)
         near = np.unique(near)
@@ -156,13 +169,21 @@ class VideoSearch:
 
     def _near(
         self, upload: Prepared, known: ItemFrames, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]]:
         """Places of the upload's frames and rows of the known ones, of `rows`, that are near each
-        other, and their distances; ordered by frame, distance, row.
+        other, and their distances; ordered by frame, distance, row, some frames at a time.
         """
         codes = np.ascontiguousarray(known.frames.codes[rows])
-        found = _core.scan(upload.codes, codes, self.limits.max_distance, self.threads)
-        near = rows[found.id.astype(np.int64)]
         # Each item is of a set that may have a distance of its own.
-        within = found.distance <= self.limits.of(known.firsts)[known.frames.items[near]]
-        return found.query[within], near[within], found.distance[within]
+        limits = self.limits.of(known.firsts)[known.frames.items]
+        step = max(1, _PAIRS_AT_ONCE // max(1, len(codes)))
+        for begin in range(0, len(upload.codes), step):
+            frames = upload.codes[begin : begin + step]
+            found = _core.scan(frames, codes, self.limits.max_distance, self.threads)
+            near = rows[found.id.astype(np.int64)]
+            within = found.distance <= limits[near]
+            yield found.query[within] + begin, near[within], found.distance[within]
+
+    def _require_room(self, count: int, what: str) -> None:
+        if self.most is not None and count > self.most:
+            raise TooManyMatches(f"there are more than {self.most:,} {what}: send fewer videos")

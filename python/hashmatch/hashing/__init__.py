@@ -3,7 +3,7 @@
 Pictures need the extra `hashmatch[images]`, videos `hashmatch[video]`.
 """
 
-from hashmatch.hashing.contents import FileHashes, FileKind, hash_file
+from hashmatch.hashing.contents import FileHashes, FileKind, hash_contents, hash_file
 from hashmatch.hashing.files import DIGESTS, FileError, digest_file
 from hashmatch.hashing.images import MAX_PIXELS, ImageHash, NotAPicture, hash_image
 from hashmatch.hashing.videos import NotAVideo, VideoFrame, video_frames
@@ -19,6 +19,7 @@ __all__ = [
     "NotAVideo",
     "VideoFrame",
     "digest_file",
+    "hash_contents",
     "hash_file",
     "hash_image",
     "video_frames",

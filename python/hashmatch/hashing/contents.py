@@ -67,15 +67,30 @@ def hash_file(
     of the processes that name the same one, one at a time hashes a large picture. A symbolic link
     is not followed.
     """
+    try:
+        with open_file(path, follow=False) as file:
+            return hash_contents(file, types, name=path, time_limit_s=time_limit_s, turns=turns)
+    except Exception as error:
+        return FileHashes(reason=_reason(error))
+
+
+def hash_contents(
+    file: BinaryIO,
+    types: Sequence[str],
+    *,
+    name: str = "",
+    time_limit_s: float | None = None,
+    turns: str | None = None,
+) -> FileHashes:
+    """`hash_file` of a file that is open, and seekable. Its name tells what it promises to be."""
     found = FileHashes()
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     try:
-        with open_file(path, follow=False) as file:
-            wanted = [name for name in DIGESTS if name in types]
-            if wanted:
-                found.digests = digest_file(file, wanted)
-            if "pdq" in types or "vpdq" in types:
-                _look_into(file, path, types, found, deadline, turns)
+        wanted = [digest for digest in DIGESTS if digest in types]
+        if wanted:
+            found.digests = digest_file(file, wanted)
+        if "pdq" in types or "vpdq" in types:
+            _look_into(file, name, types, found, deadline, turns)
     except Exception as error:  # Decoders raise whatever comes to their mind.
         found.reason = _reason(error)
     return found

@@ -41,13 +41,14 @@ def json_parts(found: Found) -> Iterator[Part]:
         return
     signal = found.signal
     for rows in found.blocks():
-        part = orjson.dumps(_json_rows(found, rows, signal[rows]))
+        part = orjson.dumps(json_rows(found, rows, signal[rows]))
         yield head + part[1:-1]
         head = b","
     yield b"]}"
 
 
-def _json_rows(found: Found, rows: slice, signal: NDArray[np.uint64]) -> list[dict[str, Any]]:
+def json_rows(found: Found, rows: slice, signal: NDArray[np.uint64]) -> list[dict[str, Any]]:
+    """Some rows as JSON has them, with their signals."""
     columns = [found.query[rows].tolist(), signal.tolist()]
     names = ["query", "signal"]
     if found.distances:
@@ -130,8 +131,15 @@ ENCODERS: dict[str, Encode] = {JSON: json_parts, PACKED: packed_parts, ARROW: ar
 def reply(found: Found, media_type: str, service: Service) -> Reply:
     """The reply with what was found. A small one is made here, of a large one the beginning."""
     parts = ENCODERS[media_type](found)
-    generation = found.matches.generation
-    if found.rows <= _AT_ONCE and found.queries <= _AT_ONCE:
+    size = max(found.rows, found.queries)
+    return sent(parts, size, media_type, found.matches.generation, service)
+
+
+def sent(
+    parts: Iterator[Part], size: int, media_type: str, generation: int, service: Service
+) -> Reply:
+    """The reply with those parts, of an answer with so many matches."""
+    if size <= _AT_ONCE:
         return Reply(b"".join(parts), media_type, generation=generation)
     # What goes wrong goes wrong at the first part, when another reply can still be sent.
     first = next(parts)

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from hashmatch.server import hma, matching, page
+from hashmatch.server import files, hma, matching, page, videos
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
     GENERATION,
@@ -27,7 +27,13 @@ from hashmatch.server.typed import typed_app
 
 _SETS = "/v1/sets/"
 #: The routes without a framework, by method and path.
-ROUTES = {**matching.ROUTES, **hma.ROUTES, **page.ROUTES}
+ROUTES = {
+    **matching.ROUTES,
+    **videos.ROUTES,
+    **files.ROUTES,
+    **hma.ROUTES,
+    **page.ROUTES,
+}
 #: A caller has `answer_seconds` to take an answer, and for one that is large more, at that rate.
 _LEAST_BYTES_PER_SECOND = 65_536
 _FREE_BYTES = 65_536

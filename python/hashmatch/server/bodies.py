@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from hashmatch.codes import as_codes
 from hashmatch.hash_types import HashType
+from hashmatch.index import Progress
 from hashmatch.server.http import Request
 from hashmatch.server.media import PACKED
 from hashmatch.server.parameters import LOOKUP, Asked, asked_of, in_url, together, unknown
@@ -105,3 +107,14 @@ def row_fault(text: str, field: str) -> Problem:
     found = _ROW.match(text)
     row = int(found[1]) if found else None
     return Problem(400, text, field=field, row=row)
+
+
+def deadline(seconds: float) -> Progress:
+    """Ends a search that takes longer, with a Problem."""
+    end = time.monotonic() + seconds
+
+    def progress(done: int, total: int) -> None:
+        if time.monotonic() > end:
+            raise Problem(413, f"the search took longer than {seconds:g} s: send less at a time")
+
+    return progress

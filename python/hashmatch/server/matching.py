@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 
 from hashmatch.database import TooManyMatches
 from hashmatch.extras import need
-from hashmatch.index import Progress
 from hashmatch.server import generations
 from hashmatch.server.answers import ENCODERS, reply
 from hashmatch.server.arrow_form import read_arrow
-from hashmatch.server.bodies import Read, read_json, read_packed
+from hashmatch.server.bodies import Read, deadline, read_json, read_packed
 from hashmatch.server.found import Found
 from hashmatch.server.http import Lookup, Reply, Request
 from hashmatch.server.media import ARROW, JSON, PACKED, accepted, content_type
@@ -83,26 +81,13 @@ def _found(
     try:
         matches = service.database.match(
             name, codes, where.sets, where.max_distance, where.verdicts, asked.limit, threads,
-            progress=_deadline(service.settings.answer_seconds), most_matches=MAX_MATCHES,
+            progress=deadline(service.settings.answer_seconds), most_matches=MAX_MATCHES,
         )  # fmt: skip
     except TooManyMatches as error:
         raise Problem(413, str(error)) from None
     request.lookup = Lookup(name, len(codes), matches.set_counts())
     shown = not service.settings.hide_distances
     return Found(name, len(codes), matches, asked.joined, shown)
-
-
-def _deadline(seconds: float) -> Progress:
-    """Ends a search that takes longer, with a Problem."""
-    end = time.monotonic() + seconds
-
-    def progress(done: int, total: int) -> None:
-        if time.monotonic() > end:
-            raise Problem(
-                413, f"the search took longer than {seconds:g} s: send fewer hashes at a time"
-            )
-
-    return progress
 
 
 #: By method and path.

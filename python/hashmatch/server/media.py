@@ -16,14 +16,19 @@ ARROW = "application/vnd.apache.arrow.stream"
 _QUALITY = re.compile(r"[01](?:\.\d{0,3})?", re.ASCII)
 
 
-def content_type(request: Request, known: Collection[str]) -> str:
-    """The media type of the body. Problem if it is none of those."""
+def require_plain(request: Request) -> None:
+    """Problem if the body is compressed, say: it could unpack to any size."""
     coding = request.header(b"content-encoding")
     if coding is not None and coding.lower() != "identity":
         raise Problem(
             415, f"the body is encoded as {coding!r:.40}: send it as it is",
             field="Content-Encoding", headers={"accept-encoding": "identity"},
         )  # fmt: skip
+
+
+def content_type(request: Request, known: Collection[str]) -> str:
+    """The media type of the body. Problem if it is none of those."""
+    require_plain(request)
     text = request.header(b"content-type")
     if text is not None and text in known:
         return text

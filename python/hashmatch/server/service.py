@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 import hashmatch
 from hashmatch.database import Database
 from hashmatch.server.audit import Audit
+from hashmatch.server.hashing import Hasher
 from hashmatch.server.logs import make_log
 from hashmatch.server.metrics import Metrics
 from hashmatch.server.settings import Settings
@@ -36,6 +37,8 @@ class Service:
             self.writer = Writing(settings.writer_socket, settings.answer_seconds)
         #: Notes who looked up how much.
         self.audit = Audit(settings.path, settings.audit_days)
+        #: Hashes files that are to be looked up.
+        self.hasher = Hasher()
         self._threads = ThreadPoolExecutor(_LONG_SEARCHES, "search")
 
     async def start(self) -> None:
@@ -51,6 +54,7 @@ class Service:
 
     async def stop(self) -> None:
         """Let go of everything."""
+        await asyncio.to_thread(self.hasher.stop)
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self.audit.stop)
         if self._database is not None:
