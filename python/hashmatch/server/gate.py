@@ -19,7 +19,7 @@ from hashmatch.server.trouble import Trouble, trouble_of
 #: Who can open the socket is whom its file's mode lets in.
 _SOCKET = Caller("socket", frozenset(SCOPES))
 #: Open to those who send no token.
-_OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz"))
+OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz"))
 _OPEN_FOLDER = "/page/"
 #: Answered however much there is to do: it says how much.
 _METRICS = "/metrics"
@@ -67,7 +67,7 @@ class Gate:
 
     def _admit(self, request: Request) -> None:
         path = request.path
-        if path in _OPEN or path.startswith(_OPEN_FOLDER):
+        if path in OPEN or path.startswith(_OPEN_FOLDER):
             request.caller = ANYONE
             return
         caller = request.caller = self._caller(request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from hashmatch.hash_types import HASH_TYPES
@@ -75,6 +74,7 @@ SCHEMAS: dict[str, Any] = {
             "field": {"type": "string", "description": "The part of the request it is about."},
             "row": said(_COUNT, "The row of that part, from 0."),
             "retry_after": said(_COUNT, "Seconds, as `Retry-After` has them."),
+            "message": {"type": "string", "description": "`detail`, for HMA's clients."},
         },
         "required": ["type", "title", "status", "detail"],
     },
@@ -126,8 +126,14 @@ PARAMETERS: dict[str, Any] = {
         "name": "Hashmatch-Min-Generation",
         "in": "header",
         "description": "Answer from this generation or a newer one: who has made a change is sure "
-        "to see it. 503 where it cannot be taken in yet.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+        'to see it. "newest" is from one that has all changes made before. 503 where it cannot be '
+        "taken in yet.",
+        "schema": {
+            "oneOf": [
+                {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+                {"type": "string", "enum": ["newest"]},
+            ]
+        },
     },
     "set": {
         "name": "set",
@@ -155,7 +161,7 @@ _SAID = {
 }
 
 
-def problem(status: int) -> dict[str, Any]:
+def problem(status: int, description: str | None = None) -> dict[str, Any]:
     """The response with that status."""
     headers = {}
     if status in (429, 503):
@@ -164,7 +170,7 @@ def problem(status: int) -> dict[str, Any]:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
-        "description": _SAID.get(status, HTTPStatus(status).phrase + "."),
+        "description": description or _SAID[status],
         "headers": headers,
         "content": {"application/problem+json": {"schema": schema}},
     }

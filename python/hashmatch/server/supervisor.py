@@ -122,17 +122,14 @@ class Supervisor:
                 each.cancel()
 
     async def _begin(self) -> None:
-        """Say what is served, once a worker is ready. OSError if none can be."""
-        trouble = ""
-        for first in asyncio.as_completed([post.first for post in self._posts]):
-            trouble = await first
-            if not trouble:
-                break
-        else:
-            raise OSError(trouble)
+        """Say what is served, once the first workers are ready. OSError if none can be."""
+        troubles = await asyncio.gather(*(post.first for post in self._posts))
+        served = (post.worker.served for post in self._posts if post.worker is not None)
+        facts = next(filter(None, served), None)
+        if facts is None:
+            raise OSError(troubles[0])
         self._begun = True
-        workers = (post.worker for post in self._posts if post.worker is not None)
-        announce(self._settings, self._listener, next(filter(None, (w.served for w in workers))))
+        announce(self._settings, self._listener, facts)
         notify_systemd("READY=1")
 
     async def _keep(self, post: _Post) -> None:
