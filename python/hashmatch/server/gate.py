@@ -104,7 +104,7 @@ class Gate:
         if request.place is not None:
             request.place.leave()
         if not request.route:
-            request.route = getattr(request.scope.get("route"), "path", "")
+            request.route = getattr(request.scope.get("route"), "path_format", "")
         if fault is not None:
             self._service.metrics.failed("request")
         seconds = time.perf_counter() - began
