@@ -96,7 +96,7 @@ class Sidecar:
     async def _reply(self, request: Request, sending: _Sending) -> None:
         try:
             plain = _plain(request)
-            self.gate.admit(request)
+            await self.gate.admit(request)
             if plain is None:
                 request.scope["hashmatch.caller"] = request.caller
                 await self.typed(request.scope, request.receive, sending)
