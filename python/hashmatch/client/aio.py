@@ -77,7 +77,7 @@ class AsyncClient:
 
     async def generation(self) -> int:
         """`Client.generation`."""
-        return await self._result(questions.generation(self.server))
+        return await self._result(questions.generation())
 
     async def sets(self) -> list[SetRecord]:
         """`Client.sets`."""
@@ -106,7 +106,7 @@ class AsyncClient:
 
     async def refresh(self) -> int:
         """`Client.refresh`."""
-        return self._session.saw(await self._result(questions.newest(self.server)))
+        return self._session.saw(await self._result(questions.generation(newest=True)))
 
     # Writing.
 
@@ -141,7 +141,7 @@ class AsyncClient:
         for call in load.calls():
             self._session.saw(load.take(await self._result(ask(call)), self.server))
             if progress is not None:
-                progress(load.rows, 0)
+                progress(load.done, 0)
         return load.counts
 
     # Asking.

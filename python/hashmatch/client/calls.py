@@ -36,8 +36,9 @@ class Call:
     key: str | None = None
     #: Whether it may be sent again where it is not known what became of it.
     again: bool = True
-    #: The answer is to be of this state or a newer one.
+    #: The answer is to be of this state or a newer one; or of the newest that there is.
     generation: int = 0
+    newest: bool = False
 
     def headers(self, generation: int) -> dict[str, str]:
         """Its headers, for an answer of that state or a newer one."""
@@ -47,8 +48,9 @@ class Call:
             headers["content-length"] = str(len(self.body))
         if self.key is not None:
             headers["idempotency-key"] = self.key
-        if newest := max(generation, self.generation):
-            headers["hashmatch-min-generation"] = str(newest)
+        least = max(generation, self.generation)
+        if least or self.newest:
+            headers["hashmatch-min-generation"] = "newest" if self.newest else str(least)
         return headers
 
     def parts(self) -> Iterator[bytes]:

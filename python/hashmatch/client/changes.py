@@ -165,8 +165,9 @@ class Load:
         self._on_error: OnError = on_error
         self.counts = Counts()
         self._parts: list[Part] = []
-        #: Of batches that were read.
-        self.rows = 0
+        #: Of batches that were read, and of those what changes have been made of.
+        self._read = 0
+        self.done = 0
 
     def calls(self) -> Iterator[Call]:
         """A call for each change. `take` has to be given its answer before the next is asked
@@ -181,7 +182,7 @@ class Load:
                 if rows >= _LOAD_ROWS or size_bytes >= _LOAD_BYTES:
                     yield self._call()
                     rows = size_bytes = 0
-            self.rows += len(batch.refs)
+            self._read += len(batch.refs)
         if self._parts:
             yield self._call()
 
@@ -191,14 +192,15 @@ class Load:
         for name in ("added", "updated", "removed", "unchanged", "opinions"):
             setattr(self.counts, name, getattr(self.counts, name) + getattr(counts, name))
         self.counts.rejected += counts.rejected
+        self.done += sum(len(part.rows) + len(part.faults) for part in self._parts)
         self._parts = []
         return generation
 
     def _cut(self, batch: Batch | Removal) -> Iterator[Part]:
         if isinstance(batch, Removal):
-            yield removal_part(batch, missing_ok=False, first_row=self.rows)
+            yield removal_part(batch, missing_ok=False, first_row=self._read)
         else:
-            yield from add_parts(batch, self._on_error, self.rows, _LOAD_ROWS, _LOAD_BYTES)
+            yield from add_parts(batch, self._on_error, self._read, _LOAD_ROWS, _LOAD_BYTES)
 
     def _call(self) -> Call:
         return change_call(self._set, self._parts, self._on_error, None)

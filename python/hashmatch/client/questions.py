@@ -20,9 +20,10 @@ from hashmatch.hash_types import hash_type
 from hashmatch.vocabulary import require_text
 
 
-def generation(server: str) -> Talk[int]:
-    """`Database.generation`."""
-    return (yield from ask(Call("GET", "/v1/sets"))).generation
+def generation(newest: bool = False) -> Talk[int]:
+    """`Database.generation`; or the newest that there is, of which lookups then are."""
+    nothing = encoded({"hashes": []}).encode()
+    return (yield from ask(Call("POST", "/v1/match", body=nothing, newest=newest))).generation
 
 
 def sets(server: str) -> Talk[list[SetRecord]]:
@@ -40,12 +41,6 @@ def history(server: str, set: str | None, ref: str | None, limit: int) -> Talk[l
     params = [("limit", str(whole(limit, "limit", 1, MAX_COUNT)))]
     params += [(name, text) for name, text in (("set", set), ("ref", ref)) if text is not None]
     return history_of((yield from ask(Call("GET", "/v1/history", params))), server)
-
-
-def newest(server: str) -> Talk[int]:
-    """The newest generation that there is, whichever lookups are answered from."""
-    answer = yield from ask(Call("GET", "/v1/history", [("limit", "1")]))
-    return max([answer.generation, *(row.generation for row in history_of(answer, server))])
 
 
 def contents(name: str) -> Call:

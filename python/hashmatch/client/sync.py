@@ -88,7 +88,7 @@ class Client:
     @property
     def generation(self) -> int:
         """The generation that lookups are answered from now."""
-        return self._result(questions.generation(self.server))
+        return self._result(questions.generation())
 
     def sets(self) -> list[SetRecord]:
         """The hash sets, in the order of their names. Their `number` is -1: it is not told."""
@@ -115,7 +115,7 @@ class Client:
 
     def refresh(self) -> int:
         """Have the next lookups be of the newest generation or a later one, and return it."""
-        return self._session.saw(self._result(questions.newest(self.server)))
+        return self._session.saw(self._result(questions.generation(newest=True)))
 
     # Writing.
 
@@ -160,7 +160,7 @@ class Client:
         for call in load.calls():
             self._session.saw(load.take(self._result(ask(call)), self.server))
             if progress is not None:
-                progress(load.rows, 0)
+                progress(load.done, 0)
         return load.counts
 
     # Asking.
@@ -185,19 +185,21 @@ class Client:
             if after is not None:
                 after(0)
             return [answer]
+        ended = threading.Event()
         pool = ThreadPoolExecutor(min(CONNECTIONS, len(calls)), "hashmatch-client")
         try:
-            numbers = {pool.submit(self._answer, call): n for n, call in enumerate(calls)}
+            numbers = {pool.submit(self._answer, call, ended): n for n, call in enumerate(calls)}
             for future in as_completed(numbers):
                 future.result()
                 if after is not None:
                     after(numbers[future])
             return [future.result() for future in numbers]
         finally:
-            # After an error or an interrupt nobody waits for what the others are amid.
-            pool.shutdown(wait=False, cancel_futures=True)
+            # After an error or an interrupt: those that are amid a request end with it.
+            ended.set()
+            pool.shutdown(cancel_futures=True)
 
-    def _answer(self, call: Call) -> Answer:
+    def _answer(self, call: Call, ended: threading.Event | None = None) -> Answer:
         tries = self._session.tries()
         while True:
             try:
@@ -206,7 +208,14 @@ class Client:
                 answer = self._session.pause(call, tries, error)
             if isinstance(answer, Answer):
                 return answer
-            time.sleep(answer)
+            self._wait(answer, ended)
+
+    def _wait(self, pause_s: float, ended: threading.Event | None = None) -> None:
+        """InterruptedError if the answer is not wanted any more."""
+        if ended is None:
+            time.sleep(pause_s)
+        elif ended.wait(pause_s):
+            raise InterruptedError(f"{self.server}: the lookup was ended")
 
     def _reply(self, call: Call, tries: Tries) -> Reply:
         with self._sent(call, tries) as response:
@@ -226,7 +235,7 @@ class Client:
                     pause_s = self._session.refused(_read(response, tries), tries)
             except httpx.TransportError as error:
                 pause_s = self._session.pause(call, tries, error)
-            time.sleep(pause_s)
+            self._wait(pause_s)
 
     def _received(self, response: httpx.Response) -> Iterator[bytes]:
         try:
@@ -241,6 +250,7 @@ class Client:
 
     def _connected(self) -> httpx.Client:
         with self._lock:
+            self._require_open()
             if self._http is None:
                 transport = httpx.HTTPTransport(**self._session.transport_options())
                 self._http = httpx.Client(transport=transport, **self._session.http_options())

@@ -59,7 +59,9 @@ class _Lines(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         beside, seconds = self._service.beside, self._service.settings.answer_seconds
-        lines = jsonl.FORMAT.lines(export_parts(self._contents))
+        # One after another, so that the lines of an item are beside each other, of all its types.
+        parts = (part for each in self._contents for part in export_parts([each]))
+        lines = jsonl.FORMAT.lines(parts)
         try:
             async with asyncio.timeout(seconds):
                 await send(

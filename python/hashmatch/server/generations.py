@@ -1,4 +1,6 @@
-"""`Hashmatch-Min-Generation`: who changed a set is answered from a state that has the change."""
+"""`Hashmatch-Min-Generation`: who changed a set is answered from a state that has the change, and
+who asks for "newest" from one that has all changes made before.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from hashmatch.server.service import Service
 HEADER = "Hashmatch-Min-Generation"
 _NAME = HEADER.lower().encode()
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+_NEWEST = "newest"
 
 
 async def reach(request: Request, service: Service) -> None:
@@ -21,11 +24,17 @@ async def reach(request: Request, service: Service) -> None:
     text = request.header(_NAME)
     if text is None:
         return
-    if not _NUMBER.fullmatch(text):
-        raise Problem(400, f"{HEADER} is {text!r:.80}: give the number of a generation",
-                      field=HEADER)  # fmt: skip
-    wanted = int(text)
     database = service.database
+    if text == _NEWEST:
+        await _newest(service)
+        return
+    if not _NUMBER.fullmatch(text):
+        raise Problem(
+            400,
+            f"{HEADER} is {text!r:.80}: give the number of a generation, or {_NEWEST}",
+            field=HEADER,
+        )
+    wanted = int(text)
     if database.generation >= wanted:
         return
     try:
@@ -38,6 +47,15 @@ async def reach(request: Request, service: Service) -> None:
             f"generation {wanted} is not here yet, the newest is {reached}: try again",
             retry_after=1,
         )
+
+
+async def _newest(service: Service) -> None:
+    try:
+        await service.beside(service.database.refresh)
+    except (OSError, ValueError):
+        raise Problem(
+            503, "the newest generation cannot be taken in now: try again", retry_after=1
+        ) from None
 
 
 def _refreshed(database: Database, wanted: int) -> int:

@@ -53,8 +53,14 @@ PARAMETERS: dict[str, Any] = {
         "name": "Hashmatch-Min-Generation",
         "in": "header",
         "description": "Answer from this generation or a newer one: who has made a change is sure "
-        "to see it. 503 where it cannot be taken in yet.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+        'to see it. "newest" is from one that has all changes made before. 503 where it cannot be '
+        "taken in yet.",
+        "schema": {
+            "oneOf": [
+                {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+                {"type": "string", "enum": ["newest"]},
+            ]
+        },
     },
     "set": {
         "name": "set",

@@ -1,0 +1,383 @@
+"""A client of a server: its answers and changes are those of a database used directly."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+import hashmatch
+from database_model import TYPES, VERDICTS, codes_near, make, random_steps
+from databases import SETS, filled, wait_until
+from hashmatch import Client, Database, DatabaseMatches
+from hashmatch.database import Batch, HistoryRow, Opinion, Removal
+from hashmatch.hash_types import HASH_TYPES
+from oracle import random_codes
+from serving import Server
+
+
+class Served:
+    """A server with two processes that answer, a client of it, its database, and the like of it."""
+
+    def __init__(self, folder: Path, server: Server, client: Client) -> None:
+        self.server = server
+        self.client = client
+        #: Read where it lies.
+        self.database = hashmatch.open(folder / "bank")
+        #: The same changes are made here.
+        self.twin, _ = filled(folder / "twin")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    filled(folder / "bank")[0].close()
+    with Server(folder / "bank", workers=2) as server, hashmatch.connect(server.url) as client:
+        served = Served(folder, server, client)
+        with served.database, served.twin:
+            yield served
+
+
+def assert_same(found: DatabaseMatches, wanted: DatabaseMatches) -> None:
+    assert found.generation == wanted.generation
+    assert found.queries == wanted.queries
+    for name in ("query", "signal", "id", "distance", "offsets"):
+        mine, theirs = getattr(found, name), getattr(wanted, name)
+        assert mine.dtype == theirs.dtype
+        assert np.array_equal(mine, theirs)
+        assert not mine.flags.writeable
+    for name in ("hash", "ref", "set", "contributor", "labels", "verdicts"):
+        assert getattr(found, name) == getattr(wanted, name)
+    assert found.to_list() == wanted.to_list()
+    assert found.to_arrow() == wanted.to_arrow()
+    assert found.set_counts() == wanted.set_counts()
+    assert [found[query] for query in range(found.queries)] == [
+        wanted[query] for query in range(wanted.queries)
+    ]
+
+
+def alike(rows: list[HistoryRow]) -> list[HistoryRow]:
+    """Rows without what differs between a database and its twin."""
+    return [replace(row, time=datetime.min, who="") for row in rows]
+
+
+# Looking up.
+
+
+def test_lookups_in_every_way(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(1)
+    found = 0
+    served.database.refresh()
+    for turn in range(200):
+        monkeypatch.setattr("hashmatch.client.lookups._MOST_CODES", chance.choice([2, 1_000_000]))
+        hash_type = TYPES[turn % 4]
+        queries = codes_near(hash_type, chance.choice([0, 1, 1, 9]), turn)
+        given: dict[str, Any] = {
+            "sets": chance.choice(
+                [None, None, [], ["films"], ["pictures", "films", "films"], ["empty"]]
+            ),
+            "max_distance": chance.choice([None, 0, 3, 12, HASH_TYPES[hash_type].bits]),
+            "verdicts": chance.choice(
+                [None, None, [], ["none"], ["positive"], ["none", "negative"], [*VERDICTS]]
+            ),
+            "limit": chance.choice([None, 1, 5, 1000]),
+        }
+        matches = served.client.match(hash_type, queries, **given)
+        assert_same(matches, served.database.match(hash_type, queries, **given))
+        found += len(matches)
+    assert found > 500
+
+
+def test_codes_in_every_form(served: Served) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    codes = codes_near("phash", 5, 3)
+    wanted = served.database.match("phash", codes)
+    assert len(wanted)
+    for form in (
+        [code.tobytes().hex() for code in codes],
+        [code.tobytes() for code in codes],
+        codes.view(">u8").astype(np.uint64).reshape(-1),
+        codes[::-1][::-1],
+        list(codes),
+        pyarrow.array([code.tobytes() for code in codes], pyarrow.binary(8)),
+    ):
+        assert_same(served.client.match("phash", form), wanted)
+    bits = np.unpackbits(codes, axis=1)
+    assert_same(served.client.match("phash", bits, bits=True), wanted)
+    one = served.client.match("phash", codes[0].tobytes().hex().upper())
+    assert_same(one, served.database.match("phash", codes[0].tobytes()))
+
+
+@pytest.mark.parametrize(
+    ("hash_type", "codes", "given"),
+    [
+        ("pdqq", [], {}),
+        (7, [], {}),
+        ("pdq", ["0" * 63], {}),
+        ("pdq", ["0" * 64, "x" * 64], {}),
+        ("pdq", np.zeros((2, 31), np.uint8), {}),
+        ("pdq", None, {}),
+        ("pdq", [], {"sets": ["nowhere"]}),
+        ("pdq", [], {"sets": "films"}),
+        ("pdq", [], {"sets": [5]}),
+        ("pdq", [], {"verdicts": ["maybe"]}),
+        ("pdq", [], {"verdicts": "positive"}),
+        ("pdq", [], {"max_distance": 257}),
+        ("pdq", [], {"max_distance": -1}),
+        ("pdq", [], {"max_distance": 1.5}),
+        ("pdq", [], {"limit": 0}),
+        ("pdq", [], {"limit": True}),
+    ],
+)
+def test_errors_are_those_of_a_database(
+    served: Served, hash_type: Any, codes: Any, given: dict[str, Any]
+) -> None:
+    kinds = []
+    for each in (served.client, served.database):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            cast(Database, each).match(hash_type, codes, **given)
+        kinds.append(caught.type)
+    assert kinds[0] is (ValueError if given == {"sets": [5]} else kinds[1]) or kinds == [
+        TypeError, ValueError,
+    ]  # fmt: skip
+
+
+def test_a_client_in_many_threads(served: Served) -> None:
+    queries = codes_near("pdq", 9, 5)
+    wanted = served.database.match("pdq", queries).to_list()
+    faults: list[object] = []
+
+    def ask() -> None:
+        for _ in range(20):
+            if served.client.match("pdq", queries).to_list() != wanted:
+                faults.append("differs")
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+
+
+# Reading.
+
+
+def test_what_there_is(served: Served) -> None:
+    client, database = served.client, served.database
+    database.refresh()
+    assert client.sets() == [replace(record, number=-1) for record in database.sets()]
+    shown, held = client.status(), database.status()
+    for name in ("generation", "sets", "items", "types", "writer", "trouble", "changed"):
+        assert getattr(shown, name) == getattr(held, name)
+    assert (shown.workers, shown.read_only, shown.server) == (2, False, served.server.url)
+    assert client.generation == database.generation
+    for name in SETS:
+        assert list(client.contents(name)) == list(database.contents(name))
+        assert client.history(name) == database.history(name)
+    for ref in (f"ref-{number}" for number in range(30)):
+        assert client.history(ref=ref) == database.history(ref=ref)
+    assert client.history(limit=2) == database.history(limit=2)
+    for ask in (client.history, lambda name: list(client.contents(name))):
+        with pytest.raises(ValueError, match="no set 'nowhere'"):
+            ask("nowhere")
+
+
+# Changes.
+
+
+def test_changes_are_as_made_directly(served: Served) -> None:
+    client, twin = served.client, served.twin
+    for seed in range(100, 160):
+        name = ("films", "pictures")[seed % 2]
+        with client.change(name) as change:
+            make(cast(Any, change), random_steps(seed))
+            change.checkpoint = f"page {seed}"
+        with twin.change(name) as wanted:
+            make(wanted, random_steps(seed))
+            wanted.checkpoint = f"page {seed}"
+        assert change.counts == wanted.counts
+        assert change.generation == wanted.generation
+        # Another process answers than the one that the change was asked of, or the same.
+        queries = codes_near("pdq", 3, seed)
+        assert_same(client.match("pdq", queries), twin.match("pdq", queries))
+    for name in SETS:
+        assert list(client.contents(name)) == list(twin.contents(name))
+    for ref in ("ref-1", "ref-2", "ref-3"):
+        assert alike(client.history(ref=ref)) == alike(twin.history(ref=ref))
+
+
+def test_rows_of_every_sort(served: Served) -> None:
+    codes = random_codes(6, 256)
+    given: dict[str, Any] = {
+        "refs": ["clip", "b\N{SNOWMAN}", "clip", "", "x" * 1025, "d\0"],
+        "kind": "video",
+        "quality": np.array([100, 0, 50, 1, 2, 3]),
+        "time_ms": [None, 2**32 - 2, 5, 6, 7, 8],
+        "labels": [["a"], [], ["b", "a"], ["c"], ["d"], ["\N{SNOWMAN}"]],
+        "contributor": "guest",
+    }
+    for each in (served.client, served.twin):
+        with each.change("pictures", on_error="skip") as change:
+            change.add("pdq", codes, **given)
+            change.add("md5", random_codes(1, 128), refs=["clip"], contributor="guest")
+            change.remove(refs=["nobody", "", "b\N{SNOWMAN}", "nobody"], contributor="guest")
+            change.remove(refs=["nobody"], missing_ok=True)
+            change.opinion("clip", contributor="", verdict="positive", labels=["e"])
+            change.opinion("else", contributor="o", verdict="investigate")
+        counts = change.counts
+        assert [row for row, _ in counts.rejected] == [3, 4, 5, 0, 1, 3]
+        assert (counts.added, counts.updated, counts.removed, counts.opinions) == (2, 1, 1, 2)
+    first, second = (
+        [each for each in database.contents("pictures") if each.ref in ("clip", "else")]
+        for database in (served.client, served.twin)
+    )
+    assert first == second and len(first) == 2
+
+
+def test_a_bad_row_is_told_where_it_is_given(served: Served) -> None:
+    before = served.client.generation
+    codes = random_codes(2, 256)
+    bad: list[dict[str, Any]] = [
+        {"refs": ["a"]},
+        {"refs": ["a", ""]},
+        {"refs": "ab"},
+        {"refs": ["a", "b"], "quality": [1, 101]},
+        {"refs": ["a", "b"], "time_ms": [1, -1]},
+        {"refs": ["a", "b"], "kind": "picture"},
+        {"refs": ["a", "b"], "labels": "x"},
+        {"refs": ["a", "b"], "contributor": "\0"},
+    ]
+    for given in bad:
+        with pytest.raises((TypeError, ValueError)), served.client.change("films") as change:
+            change.add("pdq", codes, **given)
+    with pytest.raises(ValueError, match="verdict"), served.client.change("films") as change:
+        change.opinion("a", contributor="b", verdict=cast(Any, "maybe"))
+    with pytest.raises(RuntimeError), served.client.change("films") as change:
+        change.add("pdq", codes, refs=["a", "b"])
+        raise RuntimeError
+    with pytest.raises(ValueError, match="has not been made"):
+        _ = change.counts
+    with pytest.raises(ValueError, match="has ended"):
+        change.remove(refs=["a"])
+    with pytest.raises(ValueError, match="no set 'nowhere'"), served.client.change("nowhere"):
+        pass
+    assert served.client.refresh() == before
+
+
+def test_sets_of_every_name(served: Served) -> None:
+    for name in ("..", ".", "a?b=c&d#e%2F", "\N{SNOWMAN} snow", "changes", "x" * 500):
+        served.client.create(name, contributor="owner", max_distance={"pdq": 7})
+        codes = random_codes(1, 256)
+        with served.client.change(name) as change:
+            change.add("pdq", codes, refs=["r"])
+        (match,) = served.client.match("pdq", codes, [name])
+        assert (match.set, match.contributor) == (name, "owner")
+        assert [item.ref for item in served.client.contents(name)] == ["r"]
+        with pytest.raises(ValueError, match="there is a set"):
+            served.client.create(name)
+
+
+def test_loads_are_cut_between_items(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hashmatch.client.changes._LOAD_ROWS", 7)
+    chance = random.Random(2)
+    refs = [f"load-{chance.randrange(40)}" for _ in range(100)]
+    codes = random_codes(100, 256)
+    opinions = [Opinion("load-1", "o", "negative", ["l"])]
+    batches: list[Batch | Removal] = [
+        Batch("pdq", codes, refs, kind="video", time_ms=list(range(100)), opinions=opinions),
+        Removal(["load-3", "nobody"]),
+        Batch("pdq", codes[:3], ["load-3", "", "load-3"], [["x"], [], ["y"]]),
+    ]
+    told: list[tuple[int, int]] = []
+    served.client.create("loaded")
+    before = served.client.generation
+    counts = served.client.load(
+        "loaded", batches, on_error="skip", progress=lambda *done: told.append(done)
+    )
+    served.twin.create("loaded")
+    assert counts == served.twin.load("loaded", batches, on_error="skip")
+    assert [row for row, _ in counts.rejected] == [101, 103]
+    assert list(served.client.contents("loaded")) == list(served.twin.contents("loaded"))
+    assert served.client.generation == before + len(told)
+    assert len(told) > 5 and told[-1] == (105, 0)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+# Deaths.
+
+
+def killed_soon(server: Server, module: str, seconds: float) -> threading.Timer:
+    """Kills one of a server's processes in a moment."""
+
+    def kill() -> None:
+        os.kill(server.pids(module)[0], signal.SIGKILL)
+
+    timer = threading.Timer(seconds, kill)
+    timer.start()
+    return timer
+
+
+def test_workers_killed_amid_lookups(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hashmatch.client.lookups._MOST_CODES", 2_000)
+    queries = np.concatenate([random_codes(20_000, 256, 1), codes_near("pdq", 50, 1)])
+    served.database.refresh()
+    wanted = served.database.match("pdq", queries)
+    for turn in range(3):
+        before = set(served.server.pids("worker"))
+        timer = killed_soon(served.server, "worker", 0.02 * (turn + 1))
+        with hashmatch.connect(served.server.url, retries=20) as client:
+            assert_same(client.match("pdq", queries), wanted)
+        timer.join()
+        wait_until(lambda: len(served.server.pids("worker")) == 2)
+        assert set(served.server.pids("worker")) != before
+
+
+def test_the_writer_killed_amid_changes(served: Served) -> None:
+    served.client.create("kept")
+    before = served.client.generation
+    with hashmatch.connect(served.server.url, retries=20) as client:
+        for made in range(1, 25):
+            timer = killed_soon(served.server, "writer", 0.002) if made % 12 == 5 else None
+            with client.change("kept") as change:
+                change.add("pdq", random_codes(1, 256), refs=[f"ref-{made}"])
+            # Once each, however often it was asked for.
+            assert (change.generation, change.counts.added) == (before + made, 1)
+            if timer is not None:
+                timer.join()
+        assert [item.ref for item in client.contents("kept")] == [
+            f"ref-{made}" for made in range(1, 25)
+        ]
+
+
+# Clients themselves.
+
+
+def test_a_client_is_sent_elsewhere(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = served.client.refresh()
+    with pickle.loads(pickle.dumps(served.client)) as again:
+        assert repr(again) == f"<hashmatch.Client: {served.server.url}>"
+        assert again.generation == generation
+    with pytest.raises(ValueError, match="was closed"):
+        again.sets()
+    again.close()
+    with (
+        hashmatch.connect(served.server.url, token="mine") as client,
+        pytest.raises(TypeError, match="HASHMATCH_TOKEN"),
+    ):
+        pickle.dumps(client)
+    # One of the environment stays there.
+    monkeypatch.setenv("HASHMATCH_TOKEN", "a-secret-of-mine")
+    with hashmatch.connect(served.server.url) as client:
+        assert b"secret" not in pickle.dumps(client)
+        assert "secret" not in repr(client)
