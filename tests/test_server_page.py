@@ -266,7 +266,7 @@ def test_what_is_markup_is_shown_as_text(browser: Browser, server: Server, token
         match = look_up(page, CODE)
         assert match.get_by_role("heading").inner_text() == SCRIPT
         texts = match.locator("dd").all_inner_texts()
-        assert texts == [MARKUP, SCRIPT, "image", MARKUP, "investigate"]
+        assert texts == [MARKUP, SCRIPT, "image", "investigate", MARKUP]
         page.get_by_role("rowheader", name=MARKUP).wait_for()
         assert page.locator("img").count() == 1 and page.locator("main script").count() == 0
         assert page.title() == "hashmatch"
@@ -277,13 +277,13 @@ def test_what_is_refused_is_said_beside_its_field(
 ) -> None:
     with Visit(browser, server, token) as page:
         assert look_up(page, CODE[:-1]).count() == 0
-        assert "has 63 hex digits, pdq needs 64" in page.get_by_role("status").inner_text()
+        assert "Hash has 63 hex digits, pdq needs 64." in page.locator("#fault").inner_text()
         field = page.get_by_label("Hash, in hex")
         assert field.get_attribute("aria-invalid") == "true"
         assert page.evaluate("document.activeElement.id") == "hash"
         page.get_by_label("Max distance").fill("-1")
         look_up(page, CODE)
-        assert "max_distance" in page.get_by_role("status").inner_text()
+        assert "Max_distance is '-1'" in page.locator("#fault").inner_text()
         assert field.get_attribute("aria-invalid") is None
 
 

@@ -120,7 +120,7 @@ def fit(case: Case[Any]) -> None:
     """Have a request keep to what a schema cannot say: that a hash is as long as those of its type,
     which generations there are, and what is given but once.
     """
-    if str(case.headers.get(MIN_GENERATION, "")).isdigit():
+    if str(case.headers.get(MIN_GENERATION, "")).removesuffix(".0").isdigit():
         case.headers[MIN_GENERATION] = "1"
     negative = case.meta is not None and case.meta.generation.mode == GenerationMode.NEGATIVE
     body = case.body
