@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import httpx
 
 from hashmatch.client import lookups, questions
-from hashmatch.client.calls import Answer, Asked, Call, Reply, Talk, ask
+from hashmatch.client.calls import Answer, Asked, Call, Outcome, Reply, Talk, TooMuch, ask
 from hashmatch.client.changes import ClientChange, Load, OnError
 from hashmatch.client.contents import Lines
 from hashmatch.client.lookups import Where
@@ -152,29 +152,37 @@ class AsyncClient:
         try:
             asked = next(talk)
             while True:
-                asked = talk.send(await self._answers(asked))
+                asked = talk.send(await self._outcomes(asked))
         except StopIteration as end:
             result: _R = end.value
             return result
         finally:
             talk.close()
 
-    async def _answers(self, asked: Asked) -> list[Answer]:
-        after, room = asked.after, asyncio.Semaphore(CONNECTIONS)
+    async def _outcomes(self, asked: Asked) -> list[Outcome]:
+        room = asyncio.Semaphore(CONNECTIONS)
 
-        async def answer(number: int, call: Call) -> Answer:
+        async def made(number: int, call: Call) -> Outcome:
             async with room:
-                answer = await self._answer(call)
-            if after is not None:
-                after(number)
-            return answer
+                outcome = await self._outcome(call)
+            asked.after(number, outcome)
+            return outcome
 
-        tasks = [asyncio.ensure_future(answer(n, call)) for n, call in enumerate(asked.calls)]
+        tasks = [asyncio.ensure_future(made(n, call)) for n, call in enumerate(asked.calls)]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _outcome(self, call: Call) -> Outcome:
+        try:
+            return await self._answer(call)
+        except TooMuch as error:
+            if call.divisible:
+                return error
+            raise
 
     async def _answer(self, call: Call) -> Answer:
         tries = self._session.tries()

@@ -25,15 +25,14 @@ from hashmatch.vocabulary import VERDICT_BITS
 Ids = NDArray[np.uint64]
 
 
-def matches_of(answers: Sequence[Answer], queries: Sequence[int], server: str) -> DatabaseMatches:
-    """The matches in packed answers of one generation, which are of so many queries each.
+def matches_of(answers: Sequence[tuple[Answer, int]], server: str) -> DatabaseMatches:
+    """The matches in packed answers of one generation, each with the number of its queries.
 
     ConnectionError if one of them is no such answer.
     """
-    pairs = zip(answers, queries, strict=True)
-    parts = [_packed(answer, count, server) for answer, count in pairs]
-    joined = _joined([part.joined for part in parts if part.joined is not None])
-    return DatabaseMatches(_Columns(parts, server), as_of(answers[0].generation, joined), joined)
+    parts = [_packed(answer, queries, server) for answer, queries in answers]
+    said = _joined([part.joined for part in parts if part.joined is not None])
+    return DatabaseMatches(_Columns(parts, server), as_of(parts[0].generation, said), said)
 
 
 def nothing_of(answer: Answer, queries: int, server: str) -> DatabaseMatches:

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from hashmatch.client import lookups, questions
-from hashmatch.client.calls import Answer, Asked, Call, Reply, Talk, ask
+from hashmatch.client.calls import Answer, Asked, Call, Outcome, Reply, Talk, TooMuch, ask
 from hashmatch.client.changes import ClientChange, Load, OnError
 from hashmatch.client.contents import Lines
 from hashmatch.client.lookups import Where
@@ -171,35 +171,40 @@ class Client:
         try:
             asked = next(talk)
             while True:
-                asked = talk.send(self._answers(asked))
+                asked = talk.send(self._outcomes(asked))
         except StopIteration as end:
             result: _R = end.value
             return result
         finally:
             talk.close()
 
-    def _answers(self, asked: Asked) -> list[Answer]:
+    def _outcomes(self, asked: Asked) -> list[Outcome]:
         calls, after = asked.calls, asked.after
         if len(calls) == 1:
-            answer = self._answer(calls[0])
-            if after is not None:
-                after(0)
-            return [answer]
+            outcome = self._outcome(calls[0])
+            after(0, outcome)
+            return [outcome]
         ended = threading.Event()
         pool = ThreadPoolExecutor(min(CONNECTIONS, len(calls)), "hashmatch-client")
         try:
-            numbers = {pool.submit(self._answer, call, ended): n for n, call in enumerate(calls)}
+            numbers = {pool.submit(self._outcome, call, ended): n for n, call in enumerate(calls)}
             for future in as_completed(numbers):
-                future.result()
-                if after is not None:
-                    after(numbers[future])
+                after(numbers[future], future.result())
             return [future.result() for future in numbers]
         finally:
             # After an error or an interrupt: those that are amid a request end with it.
             ended.set()
             pool.shutdown(cancel_futures=True)
 
-    def _answer(self, call: Call, ended: threading.Event | None = None) -> Answer:
+    def _outcome(self, call: Call, ended: threading.Event | None = None) -> Outcome:
+        try:
+            return self._answer(call, ended)
+        except TooMuch as error:
+            if call.divisible:
+                return error
+            raise
+
+    def _answer(self, call: Call, ended: threading.Event | None) -> Answer:
         tries = self._session.tries()
         while True:
             try:
