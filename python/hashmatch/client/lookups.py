@@ -91,7 +91,13 @@ def match(
 
     def call(part: NDArray[np.uint8]) -> Call:
         return Call(
-            "POST", _MATCH, _params(members), part.reshape(-1).data, PACKED, PACKED, divisible=True
+            "POST",
+            _MATCH,
+            params_of(members),
+            part.reshape(-1).data,
+            PACKED,
+            PACKED,
+            divisible=True,
         )
 
     return matches_of(
@@ -169,7 +175,7 @@ def _small(rows: NDArray[np.uint8], members: dict[str, Any]) -> Call:
     return Call("POST", _MATCH, body=body, accept=PACKED)
 
 
-def _params(members: dict[str, Any]) -> list[tuple[str, str]]:
+def params_of(members: dict[str, Any]) -> list[tuple[str, str]]:
     """The same members in a URL."""
     params: list[tuple[str, str]] = []
     for name, value in members.items():

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from hashmatch import wire
 from hashmatch.client.calls import PACKED, Answer
 from hashmatch.client.errors import unusable
+from hashmatch.client.records import Fields
 from hashmatch.codes import hex_fault
 from hashmatch.database.engine import AsOf, Owners, Verdicts
 from hashmatch.database.matches import DatabaseMatches
 from hashmatch.database.model import Joined
 from hashmatch.hash_types import HASH_TYPES
-from hashmatch.vocabulary import VERDICT_BITS
+from hashmatch.vocabulary import KINDS, VERDICT_BITS
 
 Ids = NDArray[np.uint64]
 
@@ -86,12 +87,14 @@ class _Columns:
     def distance(self) -> NDArray[np.uint16]:
         """PermissionError where the server does not tell."""
         if self._hidden:
-            fault = (
-                "the server hides distances: use the columns query, signal, ref, set, "
-                "contributor, labels and verdicts"
-            )
-            raise PermissionError(errno.EACCES, fault, self._server)
+            raise hidden(self._server, "query, signal, ref, set")
         return _one(self._distances, np.uint16)
+
+
+def hidden(server: str, columns: str) -> PermissionError:
+    """The error that says how to do without distances."""
+    fault = f"the server hides distances: use columns such as {columns}"
+    return PermissionError(errno.EACCES, fault, server)
 
 
 def _one(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
@@ -102,14 +105,21 @@ def _one(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
     return column
 
 
+def together(
+    offsets: NDArray[np.int64], signal: Ids, distance: NDArray[np.uint16] | None, server: str
+) -> _Columns:
+    """Columns of the matches of one answer; without distances where they are not told."""
+    return _Columns([wire.Packed(0, offsets, signal, distance, None)], server)
+
+
 def _joined(parts: Sequence[Mapping[str, Sequence[Any]]]) -> Said:
     """What answers of one generation say of signals, each once."""
     columns = {
         name: [value for part in parts for value in part.get(name, ())] for name in wire.JOINED
     }
     ids, rows = np.unique(np.array(columns["signal"], np.uint64), return_index=True)
-    if len(parts) > 1:
-        order = rows.tolist()
+    order = rows.tolist()
+    if order != list(range(len(columns["signal"]))):
         columns = {
             name: [values[row] for row in order] if values else []
             for name, values in columns.items()
@@ -147,6 +157,30 @@ class Said:
             [bytes.fromhex(digits) for digits in columns["hash"] or [""] * len(rows)],
             [json.dumps(labels) if labels else None for labels in columns["labels"]],
         )
+
+
+def said_of(rows: Sequence[Fields], id: str, hash_type: str) -> Said:
+    """The same out of matches in JSON, whose signals or items have their id under that name."""
+    ids = [row.id(id) for row in rows]
+    columns: dict[str, Sequence[Any]] = {
+        "signal": ids,
+        "first": ids,
+        "type": [hash_type] * len(rows),
+        "hash": [row.code("hash", hash_type) for row in rows] if _all_have(rows, "hash") else [],
+        "ref": [row.text("ref") for row in rows],
+        "set": [row.text("set") for row in rows],
+        "contributor": [row.text("contributor") for row in rows],
+        "kind": [row.one_of("kind", KINDS) for row in rows],
+        "labels": [row.texts("labels") for row in rows],
+        "verdicts": [row.some_of("verdicts", tuple(VERDICT_BITS)) for row in rows],
+        "quality": [None] * len(rows),
+        "time_ms": [None] * len(rows),
+    }
+    return _joined([columns])
+
+
+def _all_have(rows: Sequence[Fields], name: str) -> bool:
+    return bool(rows) and all(name in row for row in rows)
 
 
 def as_of(generation: int, said: Said) -> AsOf:

@@ -14,10 +14,11 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from hashmatch.client import lookups, questions
+from hashmatch.client import files, lookups, questions, videos
 from hashmatch.client.calls import Answer, Asked, Call, Outcome, Reply, Talk, TooMuch, ask
 from hashmatch.client.changes import ClientChange, Load, OnError
 from hashmatch.client.contents import Lines
+from hashmatch.client.files import FileMatches
 from hashmatch.client.lookups import Where
 from hashmatch.client.records import ServerStatus
 from hashmatch.client.session import CONNECTIONS, File, Session, head_of
@@ -25,6 +26,8 @@ from hashmatch.client.tries import Tries
 from hashmatch.codes import Codes
 from hashmatch.database.matches import DatabaseMatches
 from hashmatch.database.model import Batch, Counts, HistoryRow, Item, Removal, SetRecord
+from hashmatch.database.uploads import Rule, Steps, Upload
+from hashmatch.database.video_matches import VideoMatches
 from hashmatch.index import Progress
 from hashmatch.vocabulary import Opinion
 
@@ -77,6 +80,43 @@ class Client:
         """
         where = Where(sets, verdicts, max_distance)
         return self._result(lookups.match(self.server, type, codes, where, limit, bits, progress))
+
+    def match_videos(
+        self,
+        uploads: Upload | Sequence[Upload],
+        sets: Sequence[str] | None = None,
+        max_distance: int | None = None,
+        verdicts: Iterable[str] | None = None,
+        *,
+        query_percent: float = 80,
+        video_percent: float = 0,
+        quality_tolerance: int = 50,
+        steps: Steps = "filter-dedupe",
+        pictures: bool = True,
+        progress: Progress | None = None,
+    ) -> VideoMatches:
+        """`Database.match_videos`; many uploads are sent in several requests, as by `match`."""
+        rule = Rule(query_percent, video_percent, quality_tolerance, steps, pictures)
+        where = Where(sets, verdicts, max_distance)
+        return self._result(videos.match_videos(self.server, uploads, where, rule, progress))
+
+    def match_file(
+        self,
+        file: files.File,
+        sets: Sequence[str] | None = None,
+        max_distance: int | None = None,
+        verdicts: Iterable[str] | None = None,
+        *,
+        quality_tolerance: int = 50,
+    ) -> FileMatches:
+        """What a file matches: a picture by PDQ, a video by those of its frames, any file by the
+        digests that are known of some. The server hashes it. `file` is its path, or its bytes.
+
+        Pictures, and frames, of a quality below `quality_tolerance` are not looked up. ValueError
+        if the file cannot be hashed, or is larger than the server takes.
+        """
+        where, contents = Where(sets, verdicts, max_distance), files.contents_of(file)
+        return self._result(files.match_file(self.server, contents, where, quality_tolerance))
 
     # Reading.
 
