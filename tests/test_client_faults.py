@@ -402,10 +402,10 @@ def test_hidden_distances() -> None:
         matches = client.match("pdq", CODES)
         assert matches.ref == ["ref-0", "ref-1", "ref-2"]
         assert matches.hash == ["", "", ""]
-        assert matches.query.tolist() == [0, 1, 2]
-        for ask in (lambda: matches.distance, lambda: matches[0], lambda: list(matches)):
-            with pytest.raises(PermissionError, match="hides distances"):
-                ask()
+        assert matches.distance.tolist() == [None] * 3
+        assert matches[1][0]._asdict().items() >= {"query": 1, "distance": None}.items()
+        assert matches.query[matches.distance <= 256].tolist() == []
+        assert matches.to_arrow()["distance"].to_pylist() == [None] * 3
 
 
 # Parts.

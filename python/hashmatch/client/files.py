@@ -82,7 +82,7 @@ def _result(answer: Answer, server: str) -> FileMatches:
         fields.one_of("kind", KINDS),
         fields.maybe_text("reason"),
         [_hash(each) for each in fields.objects("hashes")],
-        {name: _matches(types, name, answer.generation, server) for name in types},
+        {name: _matches(types, name, answer.generation) for name in types},
     )
 
 
@@ -97,9 +97,7 @@ def _hash(fields: Fields) -> FileHash:
         raise fields.unusable("frames", f"has one that is none: {error}") from None
 
 
-def _matches(
-    types: Fields, name: str, generation: int, server: str
-) -> DatabaseMatches | VideoMatches:
+def _matches(types: Fields, name: str, generation: int) -> DatabaseMatches | VideoMatches:
     rows = types.objects(name)
     if name == VIDEO:
         return matches_of_rows([Row(0, row) for row in rows], 1, generation, no_pairs)
@@ -112,6 +110,5 @@ def _matches(
         np.array([0, len(rows)]),
         np.array([row.id("signal") for row in rows], np.uint64),
         np.array(distances, np.uint16) if shown else None,
-        server,
     )
     return DatabaseMatches(columns, as_of(generation, said), said)

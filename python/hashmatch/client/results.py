@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,14 +32,14 @@ def matches_of(answers: Sequence[tuple[Answer, int]], server: str) -> DatabaseMa
     """
     parts = [_packed(answer, queries, server) for answer, queries in answers]
     said = _joined([part.joined for part in parts if part.joined is not None])
-    return DatabaseMatches(_Columns(parts, server), as_of(parts[0].generation, said), said)
+    return DatabaseMatches(_Columns(parts), as_of(parts[0].generation, said), said)
 
 
 def nothing_of(answer: Answer, queries: int, server: str) -> DatabaseMatches:
     """The matches of so many queries where nothing was looked in, by an answer to none."""
     part = replace(_packed(answer, 0, server), offsets=np.zeros(queries + 1, np.int64))
     joined = _joined([])
-    return DatabaseMatches(_Columns([part], server), as_of(answer.generation, joined), joined)
+    return DatabaseMatches(_Columns([part]), as_of(answer.generation, joined), joined)
 
 
 def _packed(answer: Answer, queries: int, server: str) -> wire.Packed:
@@ -68,11 +67,10 @@ def _packed(answer: Answer, queries: int, server: str) -> wire.Packed:
 class _Columns:
     """The columns of some answers, one after another. All are read-only."""
 
-    def __init__(self, parts: Sequence[wire.Packed], server: str) -> None:
-        self._server = server
+    def __init__(self, parts: Sequence[wire.Packed]) -> None:
+        self._parts = len(parts)
         self.id: Ids = _one([part.signal for part in parts], np.uint64)
         self._distances = [part.distance for part in parts if part.distance is not None]
-        self._hidden = len(self._distances) < len(parts)
         begins = np.cumsum([0, *(part.offsets[-1] for part in parts)])
         offsets = [part.offsets[1:] + begin for part, begin in zip(parts, begins, strict=False)]
         self.offsets: NDArray[np.int64] = _one([np.zeros(1, np.int64), *offsets], np.int64)
@@ -85,16 +83,15 @@ class _Columns:
 
     @cached_property
     def distance(self) -> NDArray[np.uint16]:
-        """PermissionError where the server does not tell."""
-        if self._hidden:
-            raise hidden(self._server, "query, signal, ref, set")
+        if len(self._distances) < self._parts:
+            return hidden(len(self.id))
         return _one(self._distances, np.uint16)
 
 
-def hidden(server: str, columns: str) -> PermissionError:
-    """The error that says how to do without distances."""
-    fault = f"the server hides distances: use columns such as {columns}"
-    return PermissionError(errno.EACCES, fault, server)
+def hidden(rows: int) -> NDArray[np.uint16]:
+    """Distances that the server does not tell: masked, so None in lists, and near nothing."""
+    far = np.full(rows, np.iinfo(np.uint16).max, np.uint16)
+    return np.ma.masked_array(far, mask=True, hard_mask=True)
 
 
 def _one(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
@@ -106,10 +103,10 @@ def _one(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
 
 
 def together(
-    offsets: NDArray[np.int64], signal: Ids, distance: NDArray[np.uint16] | None, server: str
+    offsets: NDArray[np.int64], signal: Ids, distance: NDArray[np.uint16] | None
 ) -> _Columns:
     """Columns of the matches of one answer; without distances where they are not told."""
-    return _Columns([wire.Packed(0, offsets, signal, distance, None)], server)
+    return _Columns([wire.Packed(0, offsets, signal, distance, None)])
 
 
 def _joined(parts: Sequence[Mapping[str, Sequence[Any]]]) -> Said:

@@ -38,7 +38,8 @@ class Client:
     """The database behind a server. `hashmatch.connect(server)` makes one.
 
     It has the methods and the results of `Database`. An answer is of one generation, which it
-    names, and of none older than the changes that were made through this client.
+    names, and of none older than the changes that were made through this client. Of a server that
+    hides distances they are masked (None in rows), and hashes are "".
 
     Any number of threads may use a client, and forked children. It connects when it is first used.
     One that was given no token can be pickled.

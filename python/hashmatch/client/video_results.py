@@ -43,12 +43,8 @@ def videos_of(
         first += queries
     pairs = _pairs(rows, times)
 
-    def pair(item: Ids, offsets: NDArray[np.int64]) -> FramePairs:
-        if pairs is None:
-            raise hidden(server, "query, item, query_percent, video_percent, ref, set")
-        return pairs
-
-    return matches_of_rows(rows, len(times), answers[0][0].generation, pair)
+    generation = answers[0][0].generation
+    return matches_of_rows(rows, len(times), generation, lambda item, offsets: pairs)
 
 
 class Row(NamedTuple):
@@ -79,17 +75,16 @@ def no_pairs(item: Ids, offsets: NDArray[np.int64]) -> FramePairs:
     return FramePairs(none, none, none, ids, none, np.empty(0, np.uint16), begins)
 
 
-def _pairs(rows: Sequence[Row], times: Sequence[Times]) -> FramePairs | None:
-    """The pairs of frames of all matches; None where it is not told how near they are."""
+def _pairs(rows: Sequence[Row], times: Sequence[Times]) -> FramePairs:
+    """The pairs of frames of all matches."""
     frames = [row.fields.objects("frames") for row in rows]
     pairs = [
         _pair(number, pair, times[row.query])
         for number, (row, of_row) in enumerate(zip(rows, frames, strict=True))
         for pair in of_row
     ]
-    if any(pair.distance is None for pair in pairs):
-        return None
     columns = list(zip(*pairs, strict=True)) if pairs else [()] * 6
+    shown = None not in columns[5]
     match = np.array(columns[0], np.int64)
     return FramePairs(
         match,
@@ -97,7 +92,7 @@ def _pairs(rows: Sequence[Row], times: Sequence[Times]) -> FramePairs | None:
         np.array(columns[2], np.int64),
         np.array(columns[3], np.uint64),
         np.array(columns[4], np.int64),
-        np.array(columns[5], np.uint16),
+        np.array(columns[5], np.uint16) if shown else hidden(len(pairs)),
         np.searchsorted(match, np.arange(len(rows) + 1)),
     )
 
