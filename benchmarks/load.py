@@ -30,6 +30,7 @@ from answers import Answer
 
 #: More would be a mapping of memory made and given back for each answer.
 _RECEIVE_BYTES = 1 << 16
+_BULK_BYTES = 1 << 20
 #: A server that is gone is tried again after so long.
 _RECONNECT_S = 0.05
 
@@ -59,6 +60,16 @@ def connect(address: str, timeout_s: float = 10) -> socket.socket:
     made = socket.create_connection((host, int(port)), timeout_s)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
+
+
+def ask(address: str, asked: bytes, timeout_s: float = 300) -> Answer:
+    """The answer to one request, over a connection of its own."""
+    answer = Answer()
+    with connect(address, timeout_s) as connection:
+        connection.sendall(asked)
+        while not answer.feed(connection.recv(_BULK_BYTES)):
+            pass
+    return answer
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,10 @@ class ThreatExchange:
     def add(self, code: Codes) -> None:
         self._index.add(code.tobytes().hex(), None)
 
+    def matches(self, code: Codes) -> int:
+        """How many codes are near that one."""
+        return len(self._index.query(code.tobytes().hex()))
+
 
 class ThreatExchangeVideos:
     """The vPDQ index of Meta's threatexchange package: known videos are vPDQ strings and names."""

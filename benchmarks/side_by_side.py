@@ -27,10 +27,11 @@ from jobs import JOBS as INDEX_JOBS
 from jobs import LARGE, LARGE_JOBS
 from list_jobs import LIST_JOBS
 from record import Figure
+from server_jobs import SERVER_JOBS
 from timing import pin
 from video_jobs import VIDEO_JOBS
 
-JOBS = {**INDEX_JOBS, **DATABASE_JOBS, **LIST_JOBS, **VIDEO_JOBS, **DROPIN_JOBS}
+JOBS = {**INDEX_JOBS, **DATABASE_JOBS, **LIST_JOBS, **VIDEO_JOBS, **DROPIN_JOBS, **SERVER_JOBS}
 
 
 def main() -> int:

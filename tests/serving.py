@@ -113,12 +113,9 @@ class Server:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log()
-            # What is refused leaves a socket of httpx open: it is not asked before it listens.
-            if "serving" in self.log():
-                with self.client() as client:
-                    # Until there is one, whether it answers has to be enough.
-                    if client.get("/readyz").status_code in (200, 404):
-                        return
+            # It is the last line of what is said once all workers are ready.
+            if "\n  by " in self.log():
+                return
             time.sleep(0.02)
         raise TimeoutError(self.log())
 
@@ -132,7 +129,9 @@ class Server:
         return found.group()
 
     def client(self, **options: Any) -> httpx.Client:
-        """A client of it; options are those of httpx.Client."""
+        """A client of it, with the token that it made; options are those of httpx.Client."""
+        if made := re.search(r"^  (hm_\S+)$", self.log(), re.MULTILINE):
+            options.setdefault("headers", {"authorization": f"Bearer {made.group(1)}"})
         if self._listen.startswith("unix:"):
             options.setdefault("transport", httpx.HTTPTransport(uds=self._listen[5:]))
             return httpx.Client(**{"base_url": "http://sidecar", "timeout": 30, **options})

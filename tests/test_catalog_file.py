@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import pytest
 from catalog_model import Model, assert_holds, contents
 from catalog_writer import SET, change_number, model_after
 from hashmatch import FormatError
-from hashmatch.database import schema, writer
+from hashmatch.database import Asked, Change, schema, writer
 from hashmatch.database.catalog import Catalog
 from hashmatch.database.connections import Connection, SyncError
 from hashmatch.database.feeds import FeedTable
@@ -152,19 +152,36 @@ def test_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             Catalog.open(tmp_path, mode)
 
 
-def test_a_catalog_of_the_first_version_is_upgraded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", range(1, len(schema.MIGRATIONS)))
+def test_a_catalog_of_an_older_version_is_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
         model = fill(tmp_path)
-    with pytest.raises(FormatError, match=r"has catalog version 1, .* open it once to write"):
+    words = rf"has catalog version {version}, this hashmatch reads 3: open it once to write"
+    with pytest.raises(FormatError, match=words):
         Catalog.open(tmp_path, "r")
     with Catalog.open(tmp_path, "r+") as catalog:
         assert FeedTable(catalog).list() == []
         FeedTable(catalog).add("f", catalog.sets()[0].name, "ncmec", {"environment": "NGO"}, "")
+        with pytest.raises(KeyError), catalog.change(SET) as change:
+            change_number(change, 7)
+            raise KeyError
+        asked = Asked("me", "key", b"digest")
+        for _ in range(2):
+            assert catalog.change_once(SET, asked, changed_to(7), "raise") == "changed to 7"
         assert catalog.check() == []
-    assert_still_holds(tmp_path, model)
+    assert_still_holds(tmp_path, model_after(7))
+    assert model != model_after(7)
+
+
+def changed_to(number: int) -> Callable[[Change], str]:
+    def make(change: Change) -> str:
+        change_number(change, number)
+        return f"changed to {number}"
+
+    return make
 
 
 # The one writer.

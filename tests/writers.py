@@ -8,6 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import httpx
+
+import hashmatch
+from hashmatch.server.callers import Caller
+from serving import with_application
+
+CODE = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
+OTHER = "0" * 64
 
 
 class WriterProcess:
@@ -52,3 +62,45 @@ def writer_of(path: Path) -> Iterator[WriterProcess]:
             yield writer
         finally:
             writer.stop()
+
+
+def made(folder: Path) -> Path:
+    """A database with one item in its set a, and other sets."""
+    with hashmatch.open(folder / "bank", "c") as database:
+        database.create("a", contributor="A")
+        for name in ("b", "of/b"):
+            database.create(name)
+        with database.change("a") as change:
+            change.add("pdq", [CODE], refs=["there"], labels=["old"])
+    return folder / "bank"
+
+
+def good(**members: Any) -> dict[str, Any]:
+    """A row to add, with other members."""
+    return {"ref": "new", "type": "pdq", "hash": OTHER, **members}
+
+
+def asked(writer: WriterProcess, *requests: tuple[str, str, Any]) -> list[httpx.Response]:
+    """The replies to requests: method, path, JSON."""
+
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return [
+            await client.request(method, path, json=document) for method, path, document in requests
+        ]
+
+    return with_application(writer.path, use, writer_socket=writer.socket)
+
+
+def asked_by(
+    writer: WriterProcess, caller: Caller, *requests: tuple[str, str, Any], **settings: Any
+) -> list[httpx.Response]:
+    """The replies to requests of that caller."""
+
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        sidecar = client._transport.app  # type: ignore[attr-defined]
+        sidecar.gate.admit = lambda request: setattr(request, "caller", caller)
+        return [
+            await client.request(method, path, json=document) for method, path, document in requests
+        ]
+
+    return with_application(writer.path, use, writer_socket=writer.socket, **settings)

@@ -20,6 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hashmatch._core import FormatError
 from hashmatch.arguments import whole
 from hashmatch.database import schema
@@ -33,6 +36,7 @@ from hashmatch.database.model import (
     Batch,
     Counts,
     HistoryRow,
+    Joined,
     Removal,
     SegmentRecord,
     SetRecord,
@@ -40,7 +44,7 @@ from hashmatch.database.model import (
 )
 from hashmatch.database.readers import Readers
 from hashmatch.database.rows import contributor_number, list_segment
-from hashmatch.database.snapshot import Snapshot
+from hashmatch.database.snapshot import Snapshot, join
 from hashmatch.database.writer import Writer
 from hashmatch.hash_types import hash_type
 from hashmatch.vocabulary import require_text
@@ -154,6 +158,11 @@ class Catalog:
                 yield snapshot
             finally:
                 snapshot.end()
+
+    def join(self, ids: NDArray[np.uint64]) -> Joined:
+        """What is known of signals that were allocated, live or not; ids ascending, each once."""
+        with self._readers.statement() as connection:
+            return join(connection, ids)
 
     def data_version(self) -> int:
         """A number that differs from the last one if anything was committed since; cheap to ask."""

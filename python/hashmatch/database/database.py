@@ -368,8 +368,7 @@ class Database:
             raise PermissionError(errno.EACCES, fault, str(self._path))
 
     def _join(self, ids: Any) -> Any:
-        with self._snapshot() as snapshot:
-            return snapshot.join(ids)
+        return self._usable_catalog().join(ids)
 
     def _snapshot(self) -> AbstractContextManager[Snapshot]:
         return self._usable_catalog().snapshot()

@@ -23,7 +23,7 @@ _Look = tuple[int, int, int, int]
 
 
 class Readers:
-    """Lends connections, each in a read transaction, to any number of threads."""
+    """Lends connections to any number of threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -38,18 +38,24 @@ class Readers:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection that sees one state until the block ends."""
+        with self.statement() as connection:
+            connection.run("BEGIN")
+            yield connection
+            connection.end_reading()
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """A connection for one statement, which needs no transaction to see one state."""
         self._poll.require_open()
         try:
             connection, look = self._idle.pop(), None
         except IndexError:
             connection, look = _connect(self._path)
         try:
-            connection.run("BEGIN")
             yield connection
             if look is not None and look != _look(self._path):
                 fault = "was written to while it was read as a file that does not change: try again"
                 raise OSError(errno.EBUSY, fault, str(self._path))
-            connection.end_reading()
         except BaseException:
             connection.close()
             raise

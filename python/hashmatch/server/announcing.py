@@ -46,14 +46,15 @@ def _facts(
 
 
 def _callers(settings: Settings, listener: Listener) -> str:
-    if settings.client_ca is not None:
+    token = "" if settings.tokens is None else f"with a token of {settings.tokens}"
+    if listener.path is not None:
+        others = "who may open the socket, which is its owner"
+    elif settings.client_ca is not None:
         scopes = ", ".join(settings.client_scopes)
-        tokens = "" if settings.tokens is None else f"; or a token of {settings.tokens}"
-        return f"with a certificate of {settings.client_ca} ({scopes}){tokens}"
-    if settings.tokens is not None:
-        return f"with a token of {settings.tokens}"
-    assert listener.path is not None
-    return "whoever may open the socket: its owner"
+        others = f"with a certificate that {settings.client_ca} signed, to {scopes}"
+    else:
+        return token
+    return f"{others}; or {token}" if token else others
 
 
 def url(listener: Listener, settings: Settings) -> str:

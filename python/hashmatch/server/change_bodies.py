@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.server.openapi_parts import HEX
 from hashmatch.server.problems import Problem
-from hashmatch.vocabulary import Kind, Verdict
+from hashmatch.vocabulary import MAX_QUALITY, MAX_TEXT_BYTES, MAX_TIME_MS, Kind, Verdict
 
 
 class Strict(BaseModel):
@@ -36,35 +37,50 @@ def _known(name: str) -> str:
 HashTypeName = Annotated[
     str, AfterValidator(_known), Field(json_schema_extra={"enum": list(HASH_TYPES)})
 ]
+# What rows have to keep to is said, and seen to where they are made: bad ones may be left out.
+Ref = Annotated[
+    str,
+    Field(
+        description="What the contributor knows the item by: 1 to 1,024 bytes.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_TEXT_BYTES},
+    ),
+]
+_HEX: dict[str, Any] = {"pattern": HEX["pattern"]}
 Contributor = Annotated[str | None, Field(description="Whose it is; without it the set's owner's.")]
 
 
 class Add(Strict):
     """A hash of an item. Those with one ref are one item's, such as the frames of a video."""
 
-    ref: str = Field(description="What the contributor knows the item by: 1 to 1,024 bytes.")
+    ref: Ref
     type: HashTypeName
-    hash: str = Field(description="Hex digits.")
+    hash: str = Field(description="Hex digits.", json_schema_extra=_HEX)
     labels: list[str] | None = Field(
         None, description="Without it, the labels that the item has stay."
     )
     contributor: Contributor = None
     kind: Kind = "image"
-    quality: int | None = Field(None, description="0 to 100.")
-    time_ms: int | None = Field(None, description="Where in the video, from its beginning.")
+    quality: int | None = Field(
+        None, description="0 to 100.", json_schema_extra={"minimum": 0, "maximum": MAX_QUALITY}
+    )
+    time_ms: int | None = Field(
+        None,
+        description="Where in the video, from its beginning.",
+        json_schema_extra={"minimum": 0, "maximum": MAX_TIME_MS},
+    )
 
 
 class Removal(Strict):
     """An item to remove, with all its hashes."""
 
-    ref: str
+    ref: Ref
     contributor: Contributor = None
 
 
 class Said(Strict):
     """A contributor's opinion on a ref, in place of an earlier one of theirs."""
 
-    ref: str
+    ref: Ref
     contributor: str
     verdict: Verdict
     labels: list[str] = []
@@ -79,7 +95,7 @@ class SetChange(Strict):
 
     adds: Annotated[list[Add], FailFast()] = []
     removals: Annotated[
-        list[Annotated[Removal, BeforeValidator(_removal, json_schema_input_type=str | Removal)]],
+        list[Annotated[Removal, BeforeValidator(_removal, json_schema_input_type=Ref | Removal)]],
         FailFast(),
     ] = []
     opinions: Annotated[list[Said], FailFast()] = []
@@ -113,8 +129,11 @@ class Changed(BaseModel):
     rejected: list[Rejected]
 
 
+#: Changes that are made in order, as one.
+SetChanges = Annotated[list[SetChange], Field(min_length=1)]
+
 _ONE = TypeAdapter(SetChange)
-_SEVERAL = TypeAdapter(Annotated[list[SetChange], Field(min_length=1), FailFast()])
+_SEVERAL = TypeAdapter(Annotated[SetChanges, FailFast()])
 
 
 def read_changes(body: bytes) -> tuple[Sequence[SetChange], bool]:
@@ -132,9 +151,10 @@ def invalid(error: ValidationError) -> Problem:
     """The problem that names the first field which is not as it should be."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = first["loc"]
+    said = first["msg"].removeprefix("Value error, ")
     if not place:
-        return Problem(400, f"the body: {first['msg']}")
+        return Problem(400, f"the body: {said}")
     field = ".".join(map(str, place))
     # The row of a list within the change, where that is in a list itself.
     rows = [part for part in place[1:] if isinstance(part, int)]
-    return Problem(400, f"{field}: {first['msg']}", field=field, row=rows[0] if rows else None)
+    return Problem(400, f"{field}: {said}", field=field, row=rows[0] if rows else None)

@@ -69,7 +69,7 @@ class _Rows:
 
     def add(self, adds: Sequence[Add]) -> None:
         good = self._left("adds", len(adds), _add_faults(adds))
-        items = [self._item(adds[row]) for row in good]
+        items = [_Item(self._named(adds[row].contributor), adds[row].ref) for row in good]
         good, items = self._of_one_kind(adds, good, items)
         labels: dict[_Item, dict[str, None]] = {}
         for row, item in zip(good, items, strict=True):
@@ -98,7 +98,7 @@ class _Rows:
         faults = _text_faults(removals)
         by_contributor: defaultdict[str | None, list[int]] = defaultdict(list)
         for row in self._left("removals", len(removals), faults):
-            by_contributor[removals[row].contributor].append(row)
+            by_contributor[self._named(removals[row].contributor)].append(row)
         counts = self._change.counts
         for contributor, rows in by_contributor.items():
             before = len(counts.rejected)
@@ -114,11 +114,13 @@ class _Rows:
                 said.ref, contributor=said.contributor, verdict=said.verdict, labels=said.labels
             )
 
-    def _item(self, add: Add) -> _Item:
-        name = add.contributor
-        if name is not None and self._change.contributor(name) == self._change.contributor(None):
-            name = None
-        return _Item(name, add.ref)
+    def _named(self, contributor: str | None) -> str | None:
+        """None for the set's owner, also where that is named."""
+        if contributor is None:
+            return None
+        change = self._change
+        owner = change.contributor(None)
+        return None if change.contributor(contributor) == owner else contributor
 
     def _of_one_kind(
         self, adds: Sequence[Add], good: Sequence[int], items: Sequence[_Item]

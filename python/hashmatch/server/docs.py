@@ -60,7 +60,7 @@ def docs_page(document: Part) -> str:
         contents="".join(_contents(tags)),
         operations="".join(_tag(document, tag, said[tag], of) for tag, of in tags.items()),
         schemas="".join(
-            f'<section class="sheet" id="{_anchor(name)}"><h3>{escape(name)}</h3>'
+            f'<section class="sheet" id="schema-{_anchor(name)}"><h3>{escape(name)}</h3>'
             f"{_prose(schema.get('description', ''))}{_members(schema)}</section>\n"
             for name, schema in sorted(document["components"]["schemas"].items())
         ),
@@ -193,7 +193,7 @@ def _kind(schema: Part) -> str:
     """The type of a value in words, as HTML."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return f'<a href="#{_anchor(name)}">{escape(name)}</a>'
+        return f'<a href="#schema-{_anchor(name)}">{escape(name)}</a>'
     for word in ("anyOf", "oneOf"):
         if word in schema:
             return " or ".join(_kind(each) for each in schema[word])

@@ -12,12 +12,14 @@ from hashmatch.server.limits import Rates, Refused, Room
 from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
 from hashmatch.server.settings import Settings
+from hashmatch.server.stuck import Stuck
 from hashmatch.server.tokens import Tokens
+from hashmatch.server.trouble import Trouble, trouble_of
 
 #: Who can open the socket is whom its file's mode lets in.
 _SOCKET = Caller("socket", frozenset(SCOPES))
 #: Open to those who send no token.
-_OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz"))
+OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz"))
 _OPEN_FOLDER = "/page/"
 #: Answered however much there is to do: it says how much.
 _METRICS = "/metrics"
@@ -27,6 +29,8 @@ _METRICS = "/metrics"
 _PAUSE_SECONDS = 0.25
 #: How often the file of tokens is looked at, and what was counted is told.
 _TICK_SECONDS = 0.5
+#: How often connections are looked through whose callers take nothing.
+_LOOK_SECONDS = 5.0
 
 
 class Gate:
@@ -43,8 +47,12 @@ class Gate:
         if settings.rate is not None:
             self._rates = Rates(settings.rate, settings.shared_folder)
         self._journal = Journal(service.log)
-        self._token_fault = ""
+        self._trouble = Trouble(service)
         self._ticking = False
+        self._stuck = Stuck(settings.answer_seconds)
+        self._look_seconds = min(_LOOK_SECONDS, settings.answer_seconds / 2)
+        self._looked = 0.0
+        self._looking = False
 
     def admit(self, request: Request) -> None:
         """Let a request in, and note its caller. Problem if it is not let in."""
@@ -59,7 +67,7 @@ class Gate:
 
     def _admit(self, request: Request) -> None:
         path = request.path
-        if path in _OPEN or path.startswith(_OPEN_FOLDER):
+        if path in OPEN or path.startswith(_OPEN_FOLDER):
             request.caller = ANYONE
             return
         caller = request.caller = self._caller(request)
@@ -97,26 +105,47 @@ class Gate:
             request.place.leave()
         if not request.route:
             request.route = getattr(request.scope.get("route"), "path", "")
+        if fault is not None:
+            self._service.metrics.failed("request")
         seconds = time.perf_counter() - began
         self._service.metrics.note(request, status, seconds)
         self._journal.note(request, status, seconds, fault)
-        audit = getattr(self._service, "audit", None)
-        if audit is not None and request.lookup is not None:
-            audit.note(request.caller, request.lookup)
+        if request.caller is not None and request.lookup is not None:
+            self._service.audit.note(request.caller, request.lookup)
+
+    def tell(self) -> None:
+        """Log what is still to be told: this is the end."""
+        self._journal.tell()
 
     def _tick(self) -> None:
         asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
-        if self._tokens is not None and self._tokens.reload(self._tokens_are_wrong):
-            self._token_fault = ""
-            self._service.log.info("tokens were read again")
-        self._service.metrics.use(self._room.used.requests, self._room.used.body_bytes)
+        service = self._service
+        if self._tokens is not None:
+            self._trouble.note("tokens", self._tokens.reload())
+        audit = service.audit.state()
+        self._trouble.note("audit", audit.trouble)
+        used = self._room.used
+        service.metrics.use(used.requests, used.body_bytes, audit.waiting, audit.lost)
         self._journal.tell()
+        now = time.monotonic()
+        if now - self._looked >= self._look_seconds and not self._looking:
+            self._looked, self._looking = now, True
+            future = asyncio.get_running_loop().run_in_executor(None, self._look)
+            future.add_done_callback(self._seen)
 
-    def _tokens_are_wrong(self, fault: str) -> None:
-        if fault != self._token_fault:
-            self._token_fault = fault
-            self._service.metrics.failed("tokens")
-            self._service.log.error("tokens cannot be read: the earlier ones hold", fault=fault)
+    def _look(self) -> tuple[int, str | None]:
+        """What takes longer, and is done beside the requests."""
+        return self._stuck.end(), trouble_of(self._service)
+
+    def _seen(self, future: asyncio.Future[tuple[int, str | None]]) -> None:
+        self._looking = False
+        if future.cancelled():
+            return
+        ended, trouble = future.result()
+        self._trouble.note("database", trouble)
+        if ended:
+            self._service.metrics.refused("answer_time", ended)
+            self._service.log.warning("answers that nobody took were ended", connections=ended)
 
 
 def _without_token(settings: Settings) -> Caller | None:
@@ -124,7 +153,7 @@ def _without_token(settings: Settings) -> Caller | None:
     if settings.listen is None or settings.listen.startswith("unix:"):
         return _SOCKET
     if settings.client_ca is not None:
-        return Caller("certificate", frozenset(getattr(settings, "client_scopes", ("read",))))
+        return Caller("certificate", frozenset(settings.client_scopes))
     return None
 
 

@@ -12,6 +12,7 @@ digests is answered, where it fails; and no URL is fetched.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import wraps
@@ -150,7 +151,7 @@ def _compared(name: str, pair: Any) -> list[Any]:
 async def index_status(request: Request, service: Service) -> Reply:
     """GET /m/index/status: of each signal type, how many are held, and of which time."""
     _require_read(request)
-    status = await service.beside(service.database.status)
+    status = await asyncio.to_thread(service.database.status)
     built_to = {name: -1 for name in HASH_TYPES}
     for record in service.database.sets():
         for name in record.hash_types:
@@ -170,11 +171,18 @@ async def index_status(request: Request, service: Service) -> Reply:
 
 
 async def status(request: Request, service: Service) -> Reply:
-    """GET /status: whether lookups are answered, and from the newest state."""
-    trouble = (await service.beside(service.database.status)).trouble
-    if trouble is not None:
-        return Reply(b"INDEX-STALE", _TEXT, 503, headers={"retry-after": "1"})
+    """GET /status: whether lookups are answered, and from the newest state. It takes no token."""
+    # Not beside the searches, all of which may be long ones.
+    fault = await asyncio.to_thread(_fault, service)
+    if fault is not None:
+        return Reply(fault, _TEXT, 503, headers={"retry-after": "1"})
     return await status_live(request, service)
+
+
+def _fault(service: Service) -> bytes | None:
+    if service.generation is None:
+        return b"INDEX-NOT-LOADED"
+    return None if service.database.status().trouble is None else b"INDEX-STALE"
 
 
 async def status_live(request: Request, service: Service) -> Reply:

@@ -73,24 +73,24 @@ class Request:
         self._settings = settings
         self._received = 0
         self._deadline: float | None = None
-        self._headers: dict[bytes, bytes] | None = None
+        self._headers: dict[bytes, bytes | None] | None = None
         self._query: dict[str, list[str]] | None = None
 
     def header(self, name: bytes) -> str | None:
         """A header by its name in lower case, None where it is not given. Problem if it is given
-        twice.
+        twice, and that means nothing.
         """
         if self._headers is None:
-            found: dict[bytes, bytes] = {}
+            found: dict[bytes, bytes | None] = {}
             for key, value in self.scope["headers"]:
-                if key in found and key in _SINGLE:
-                    raise Problem(
-                        400, f"the header {key.decode('latin-1')} is given twice: give it once"
-                    )
-                found[key] = value
+                found[key] = None if key in found and key in _SINGLE else value
             self._headers = found
-        value = self._headers.get(name)
-        return None if value is None else value.decode("latin-1")
+        if name not in self._headers:
+            return None
+        value = self._headers[name]
+        if value is None:
+            raise Problem(400, f"the header {name.decode()} is given twice: give it once")
+        return value.decode("latin-1")
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -117,9 +117,14 @@ class Request:
     @property
     def unread(self) -> bool:
         """Whether so much of the body is still to come that the connection is of no more use."""
-        if self._complete or not self.has_body:
+        if self._complete:
             return False
-        length = self.header(b"content-length")
+        try:
+            length = self.header(b"content-length")
+            if not self.has_body:
+                return False
+        except Problem:
+            return True
         return length is None or len(length) > _MOST_DIGITS or int(length) > _SMALL_BODY_BYTES
 
     async def receive(self) -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import orjson
 
 import hashmatch
 from hashmatch import FormatError
-from hashmatch.console import tell
 from hashmatch.database import Asked, Change, Database, KeyTaken, NoSuchSet, SetExists
 from hashmatch.database.connections import SyncError
 from hashmatch.database.locking import writer_of
@@ -24,6 +24,11 @@ from hashmatch.server.set_models import SetShown, facts, read_new_set
 _RETRY_S = 0.25
 #: How soon a caller should try again.
 _AGAIN_S = 2
+
+
+def say(text: str) -> None:
+    """Tell the log of the sidecar."""
+    print(f"writer: {text}", file=sys.stderr, flush=True)
 
 
 class Unsynced(Problem):
@@ -119,7 +124,7 @@ class Making:
             try:
                 self._database = hashmatch.open(self._path, "r+")
                 self._trouble = ""
-                tell("writer: ready")
+                say("ready")
                 return
             except BlockingIOError:
                 other = writer_of(self._path) or "another process"
@@ -130,7 +135,7 @@ class Making:
                 self._tried = True
             if self._trouble != told:
                 told = self._trouble
-                tell(f"writer: waits: {told}")
+                say(f"waits: {told}")
             if self._ended.wait(_RETRY_S):
                 return
 

@@ -72,14 +72,14 @@ class Metrics:
         )
         self._refused = Counter(
             "hashmatch_refused",
-            "Requests that were not let in, or whose body was not taken.",
+            "Requests that were not let in, or whose body or answer was not taken.",
             ("reason",),
             registry=own,
         )
         self._failures = Counter(
             "hashmatch_failures",
-            "What went wrong beside the requests: faults of the server, tokens that could not be "
-            "read, an audit that could not be written.",
+            "What went wrong: requests that met a fault of the server; and how often the file of "
+            "tokens, the audit or the database got into trouble.",
             ("what",),
             registry=own,
         )
@@ -92,6 +92,18 @@ class Metrics:
         self._bodies = Gauge(
             "hashmatch_body_bytes",
             "Memory that the bodies of requests take up.",
+            multiprocess_mode="livesum",
+            registry=own,
+        )
+        self._waiting = Gauge(
+            "hashmatch_audit_waiting_rows",
+            "Rows of the audit that are not written yet.",
+            multiprocess_mode="livesum",
+            registry=own,
+        )
+        self._lost = Gauge(
+            "hashmatch_audit_lost_requests",
+            "Lookups that the audit lacks, since its file could not be written for too long.",
             multiprocess_mode="livesum",
             registry=own,
         )
@@ -117,7 +129,7 @@ class Metrics:
         children[0].inc()
         children[1].observe(seconds)
         if request.refused is not None:
-            self._refused.labels(request.refused).inc()
+            self.refused(request.refused)
         if request.lookup is None:
             return
         name = request.lookup.hash_type
@@ -131,14 +143,20 @@ class Metrics:
         for set, matches in request.lookup.matches.items():
             self._matches.labels(set).inc(matches)
 
+    def refused(self, reason: str, requests: int = 1) -> None:
+        """Count requests that were not let in, not taken, or whose answer was not."""
+        self._refused.labels(reason).inc(requests)
+
     def failed(self, what: str) -> None:
         """Count a failure; `what` is one of a few words."""
         self._failures.labels(what).inc()
 
-    def use(self, working: int, body_bytes: int) -> None:
-        """Note what is in use just now."""
+    def use(self, working: int, body_bytes: int, waiting: int, lost: int) -> None:
+        """Note what is in use just now, and how many rows of the audit wait, or were lost."""
         self._working.set(working)
         self._bodies.set(body_bytes)
+        self._waiting.set(waiting)
+        self._lost.set(lost)
         self._resident.set(_resident_bytes())
 
     def text(self, database: Database) -> bytes:

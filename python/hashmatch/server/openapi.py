@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from hashmatch.server.gate import OPEN
+from hashmatch.server.openapi_hma import HMA
 from hashmatch.server.openapi_lookups import LOOKUPS
 from hashmatch.server.openapi_pages import PAGES
-from hashmatch.server.openapi_parts import HEADERS, PARAMETERS, SCHEMAS, problem
+from hashmatch.server.openapi_parts import CODE, HEADERS, PARAMETERS, SCHEMAS, problem
 
 Document: TypeAlias = dict[str, Any]
 
@@ -50,8 +52,24 @@ _TAG_OF = (
     ("/status", "HMA"),
     ("/", "State"),
 )
-#: What needs no token.
-OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz"))
+#: Routes without a framework, by path.
+_PLAIN = LOOKUPS | HMA | PAGES
+#: Members of a request, as an example, by method and path.
+_EXAMPLES = {
+    ("put", "/v1/sets/{set}"): {"contributor": "forum", "max_distance": {"pdq": 31}},
+    ("post", "/v1/sets/{set}/changes"): {
+        "adds": [{"ref": "picture-18", "type": "pdq", "hash": CODE, "labels": ["flag"]}],
+        "removals": ["picture-3"],
+        "opinions": [{"ref": "picture-17", "contributor": "forum", "verdict": "positive"}],
+    },
+}
+#: What else an operation answers, by method and path.
+_MORE = {
+    ("put", "/v1/sets/{set}"): {409},
+    ("post", "/v1/sets/{set}/changes"): {422},
+    ("get", "/v1/history"): {404},
+    ("get", "/readyz"): {503},
+}
 
 
 def documented(app: FastAPI) -> Callable[[], Document]:
@@ -75,7 +93,7 @@ def _document(app: FastAPI) -> Document:
         routes=app.routes,
     )
     paths = found.setdefault("paths", {})
-    for path, operations in (LOOKUPS | PAGES).items():
+    for path, operations in _PLAIN.items():
         paths.setdefault(path, {}).update(_copied(operations))
     parts = found.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
@@ -117,29 +135,34 @@ def _tag(path: str) -> str:
 def _complete(method: str, path: str, operation: Document) -> None:
     """Add what holds for all routes of a kind."""
     operation["tags"] = [_tag(path)]
+    if path not in _PLAIN:
+        # FastAPI has it from the name of the function, and what is said from its docstring.
+        summary, _, said = str(operation.get("description", operation["summary"])).partition(".")
+        operation["summary"] = summary
+        operation["description"] = said.strip()
     responses: Document = operation["responses"]
     # That is how FastAPI would answer what is not valid.
-    responses.pop("422", None) if _is_default(responses.get("422")) else None
-    statuses = {429, 503}
+    if responses.get("422", {}).get("description") == "Validation Error":
+        del responses["422"]
+    statuses = _MORE.get((method, path), set())
     if path in OPEN:
         operation["security"] = []
     else:
-        statuses |= {401, 403}
+        statuses = statuses | {401, 403, 429, 503}
         # A Unix socket, or a client certificate, says who calls.
         operation["security"] = [{"token": []}, {}]
     if operation.get("parameters"):
         statuses.add(400)
+    if example := _EXAMPLES.get((method, path)):
+        operation["requestBody"]["content"]["application/json"]["example"] = example
     if "requestBody" in operation:
         statuses |= {400, 408, 413}
-    if "{set}" in path:
+    if "{set}" in path and method != "put":
         statuses.add(404)
     for status in statuses:
-        responses.setdefault(str(status), problem(status))
+        said = responses.setdefault(str(status), problem(status))
+        said["content"] = problem(status)["content"] | said.get("content", {})
     operation["responses"] = dict(sorted(responses.items()))
     for response in operation["responses"].values():
         headers = response.setdefault("headers", {})
         headers["Hashmatch-Generation"] = {"$ref": "#/components/headers/Hashmatch-Generation"}
-
-
-def _is_default(response: Any) -> bool:
-    return response is not None and response.get("description") == "Validation Error"

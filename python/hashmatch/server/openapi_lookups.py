@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hashmatch.arguments import MAX_COUNT
 from hashmatch.server.openapi_parts import ANSWER, CODE, HEX, TYPE, VERDICT, problem, said
 
 _ARROW = "application/vnd.apache.arrow.stream"
@@ -32,6 +33,7 @@ _MAX_DISTANCE = {
 _LIMIT = {
     "type": ["integer", "null"],
     "minimum": 1,
+    "maximum": MAX_COUNT,
     "description": "How many matches of each hash, the nearest; without it all. Refused where the "
     "server hides distances.",
 }
@@ -235,6 +237,4 @@ LOOKUPS: dict[str, Any] = {
     "/v1/sets/{set}/match": {
         "post": _match("match_in_set", "The same in one set", [_SET], _OF_SET)
     },
-    "/v1/match/video": {"post": _VIDEO},
-    "/v1/match/file": {"post": _FILE},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from hashmatch.hash_types import HASH_TYPES
@@ -75,6 +74,7 @@ SCHEMAS: dict[str, Any] = {
             "field": {"type": "string", "description": "The part of the request it is about."},
             "row": said(_COUNT, "The row of that part, from 0."),
             "retry_after": said(_COUNT, "Seconds, as `Retry-After` has them."),
+            "message": {"type": "string", "description": "`detail`, for HMA's clients."},
         },
         "required": ["type", "title", "status", "detail"],
     },
@@ -161,7 +161,7 @@ _SAID = {
 }
 
 
-def problem(status: int) -> dict[str, Any]:
+def problem(status: int, description: str | None = None) -> dict[str, Any]:
     """The response with that status."""
     headers = {}
     if status in (429, 503):
@@ -170,7 +170,7 @@ def problem(status: int) -> dict[str, Any]:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
-        "description": _SAID.get(status, HTTPStatus(status).phrase + "."),
+        "description": description or _SAID[status],
         "headers": headers,
         "content": {"application/problem+json": {"schema": schema}},
     }

@@ -66,8 +66,8 @@ async def _page(request: Request, service: Service) -> Reply:
 @cache
 def _rendered(hidden: bool) -> bytes:
     options = (
-        f'<option value="{kind.name}" data-digits="{kind.digits}">'
-        f"{escape(_NAMES[kind.name])}</option>\n"
+        f'<option value="{kind.name}" data-digits="{kind.digits}" '
+        f'data-distance="{kind.max_distance}">{escape(_NAMES[kind.name])}</option>\n'
         for kind in HASH_TYPES.values()
     )
     template = Template((_folder() / "index.html").read_text("utf-8"))

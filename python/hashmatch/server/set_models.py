@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from hashmatch.database import SetRecord
 from hashmatch.hash_types import HASH_TYPES
@@ -19,15 +19,24 @@ class NewSet(Strict):
 
     contributor: str = Field("", description="The owner: who contributes where nobody is named.")
     max_distance: dict[HashTypeName, Bits] = Field(
-        {}, description="Bits that a match of a hash type may differ by, inclusive."
+        {},
+        description="Bits that a match of a hash type may differ by, inclusive.",
+        json_schema_extra={
+            "properties": {
+                kind.name: {"type": "integer", "minimum": 0, "maximum": kind.bits}
+                for kind in HASH_TYPES.values()
+            },
+            "additionalProperties": False,
+        },
     )
 
-    @model_validator(mode="after")
-    def _within_each_type(self) -> Self:
-        for name, bits in self.max_distance.items():
+    @field_validator("max_distance")
+    @classmethod
+    def _within_each_type(cls, given: dict[str, int]) -> dict[str, int]:
+        for name, bits in given.items():
             if bits > HASH_TYPES[name].bits:
-                raise ValueError(f"max_distance of {name} is at most {HASH_TYPES[name].bits}")
-        return self
+                raise ValueError(f"that of {name} is at most {HASH_TYPES[name].bits}")
+        return given
 
 
 def read_new_set(body: bytes) -> NewSet:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from hashmatch.database import SetRecord
 from hashmatch.server.callers import Caller, Scope
-from hashmatch.server.change_bodies import Changed, SetChange
+from hashmatch.server.change_bodies import Changed, SetChange, SetChanges
 from hashmatch.server.generations import HEADER, reach
 from hashmatch.server.http import GENERATION
 from hashmatch.server.http import Request as Asked
@@ -31,6 +31,7 @@ Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
+        json_schema_extra={"pattern": f"^[ -~]{{1,{_MOST_KEY_CHARACTERS}}}$"},
         description="A text of your own choice, new for each change. The same change sent again "
         "under it within seven days is not made again, and is answered as it was.",
     ),
@@ -47,6 +48,7 @@ def routes() -> APIRouter:
     router.add_api_route(
         "/v1/sets/{set:path}/changes",
         _change_documented,
+        name="change_set",
         methods=["POST"],
         response_model=Changed,
         responses={422: problem(422)},
@@ -58,6 +60,7 @@ def routes() -> APIRouter:
     router.add_api_route(
         "/v1/sets/{set}",
         _make_documented,
+        name="make_set",
         methods=["PUT"],
         status_code=201,
         response_model=SetShown,
@@ -115,7 +118,7 @@ async def make_set(request: Request) -> Response:
 
 
 def _change_documented(
-    set: SetName, body: SetChange | list[SetChange], idempotency_key: Key = None
+    set: SetName, body: SetChange | SetChanges, idempotency_key: Key = None
 ) -> None:
     """Change a set: one object, or a list of them that are made in order. All of it is made or
     nothing, and it is durable when it is answered.

@@ -13,6 +13,9 @@ from hashmatch.server.callers import Scope
 #: Of the variables.
 PREFIX = "HASHMATCH_SERVE_"
 
+#: What the process that starts the others tells them, rather than its user.
+INTERNAL = ("writer_socket", "shared_folder")
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -69,9 +72,8 @@ class Settings(BaseSettings):
     audit_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     #: Segments are copied into memory, rather than mapped: slower to begin, faster to search.
     memory: bool = False
-    #: The socket of the writer; of the process that starts the others, not of its user.
+    #: The socket of the writer, and a folder of all processes together for what they count.
     writer_socket: Path | None = None
-    #: A folder of all processes together, for what they count; likewise.
     shared_folder: Path | None = None
 
     def environment(self) -> dict[str, str]:

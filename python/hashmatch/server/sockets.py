@@ -49,7 +49,8 @@ def parse_address(address: str) -> Path | tuple[str, int]:
         return Path(address.removeprefix(UNIX))
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not (host and port.isascii() and port.isdecimal()) or int(port) > 65_535:
+    digits = port.isascii() and port.isdecimal() and len(port) <= 5
+    if not (host and digits and int(port) <= 65_535):
         raise ValueError(
             f"must be unix:PATH or HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080, not {address!r}"
         )
@@ -115,7 +116,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _remove_stale(path: Path) -> None:
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     if not path.is_socket():
         raise OSError(errno.EEXIST, "there is a file of that name, which is no socket")

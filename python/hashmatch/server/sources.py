@@ -17,12 +17,13 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import ValidationError
 
 from hashmatch.console import printable
-from hashmatch.server.settings import PREFIX, Settings
+from hashmatch.server.settings import INTERNAL, PREFIX, Settings
 from hashmatch.server.sockets import parse_address
 from hashmatch.server.tls import TlsFault, server_context
+from hashmatch.server.tokens import read_tokens
 
-#: Those that people give: one is of the process that starts the others.
-NAMES = tuple(name for name in Settings.model_fields if name != "writer_socket")
+#: Those that people give.
+NAMES = tuple(name for name in Settings.model_fields if name not in INTERNAL)
 
 
 class _Given(NamedTuple):
@@ -146,6 +147,17 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "path", f"is {settings.path}, and no folder: `hashmatch db create` makes a database"
     if settings.http == "uvicorn" and find_spec("uvicorn") is None:
         yield "http", "takes a server that is not installed: pip install uvicorn"
+    if settings.tokens is not None:
+        try:
+            read_tokens(settings.tokens)
+        except OSError as error:
+            yield "tokens", f"is {settings.tokens}, which cannot be read: {error.strerror}"
+        except ValueError as error:
+            yield "tokens", f"is a file with a fault: {error}"
+    yield from _tls_conflicts(settings, unix)
+
+
+def _tls_conflicts(settings: Settings, unix: bool) -> Iterator[tuple[str, str]]:
     needs = (
         ("tls_certificate", "tls_key"),
         ("tls_key", "tls_certificate"),

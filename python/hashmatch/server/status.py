@@ -7,7 +7,7 @@ from heapq import nlargest
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -35,7 +35,9 @@ def _digits(text: object) -> object:
 
 
 Limit = Annotated[
-    int, BeforeValidator(_digits), Query(ge=1, le=_MOST_ROWS, description="At most so many.")
+    int,
+    BeforeValidator(_digits, json_schema_input_type=Annotated[int, Field(ge=1, le=_MOST_ROWS)]),
+    Query(ge=1, le=_MOST_ROWS, description="At most so many."),
 ]
 
 

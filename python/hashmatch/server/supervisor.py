@@ -18,14 +18,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from hashmatch.console import printable, tell
 from hashmatch.server.announcing import NOTIFY, announce, notify_systemd, warn_of_clear_text
 from hashmatch.server.callers import SCOPES
 from hashmatch.server.children import Child, Worker
-from hashmatch.server.settings import PREFIX, Settings
+from hashmatch.server.settings import INTERNAL, PREFIX, Settings
 from hashmatch.server.sockets import Listener, listen
 from hashmatch.server.tokens import add_token, read_tokens
 
@@ -39,8 +38,6 @@ _LONGEST_PAUSE_SECONDS = 15.0
 _GRACE_SECONDS = 5.0
 #: What cannot be changed while the sidecar runs.
 _FIXED = ("path", "listen", "workers", "read_only")
-#: Those that are not the user's.
-_OURS = ("writer_socket", "shared_folder")
 
 
 @dataclass(eq=False)
@@ -99,17 +96,17 @@ class Supervisor:
                 await self._stop_children()
 
     async def _serve(self, private: Path) -> None:
-        self._settings = self._settings.model_copy(update={"shared_folder": private})
-        if not self._settings.read_only and find_spec(_WRITER):
-            place = private / "writer"
-            self._settings = self._settings.model_copy(update={"writer_socket": place})
+        internal = {"shared_folder": private}
+        if not self._settings.read_only:
+            internal["writer_socket"] = private / "writer"
+        self._settings = self._settings.model_copy(update=internal)
         self._settings = _with_callers(self._settings, self._listener)
         warn_of_clear_text(self._listener, self._settings)
         loop = asyncio.get_running_loop()
         self._posts = [_Post(loop.create_future()) for _ in range(self._settings.workers)]
         lasting = [self._keep(post) for post in self._posts]
         if self._settings.writer_socket is not None:
-            lasting.append(self._keep_writer(self._settings.writer_socket))
+            lasting.append(self._keep_writer())
         tasks = [
             asyncio.create_task(each)
             for each in (*lasting, self._begin(), self._reload(), self._ending.wait())
@@ -125,17 +122,14 @@ class Supervisor:
                 each.cancel()
 
     async def _begin(self) -> None:
-        """Say what is served, once a worker is ready. OSError if none can be."""
-        trouble = ""
-        for first in asyncio.as_completed([post.first for post in self._posts]):
-            trouble = await first
-            if not trouble:
-                break
-        else:
-            raise OSError(trouble)
+        """Say what is served, once the first workers are ready. OSError if none can be."""
+        troubles = await asyncio.gather(*(post.first for post in self._posts))
+        served = (post.worker.served for post in self._posts if post.worker is not None)
+        facts = next(filter(None, served), None)
+        if facts is None:
+            raise OSError(troubles[0])
         self._begun = True
-        workers = (post.worker for post in self._posts if post.worker is not None)
-        announce(self._settings, self._listener, next(filter(None, (w.served for w in workers))))
+        announce(self._settings, self._listener, facts)
         notify_systemd("READY=1")
 
     async def _keep(self, post: _Post) -> None:
@@ -177,13 +171,12 @@ class Supervisor:
         self._children.add(worker)
         return worker
 
-    async def _keep_writer(self, place: Path) -> None:
+    async def _keep_writer(self) -> None:
         deaths = _Deaths()
-        arguments = [str(self._settings.path), "--socket", str(place)]
         while True:
             began = time.monotonic()
             try:
-                child = Child(_WRITER, arguments, _environment(self._settings))
+                child = Child(_WRITER, (), _environment(self._settings))
             except OSError as error:
                 fate = f"cannot be started: {error.strerror}"
             else:
@@ -215,7 +208,7 @@ class Supervisor:
         for name in _FIXED:
             if getattr(now, name) != getattr(before, name):
                 tell(f"hashmatch: {name} stays as it was until `hashmatch serve` is started again")
-        now = now.model_copy(update={name: getattr(before, name) for name in (*_FIXED, *_OURS)})
+        now = now.model_copy(update={name: getattr(before, name) for name in (*_FIXED, *INTERNAL)})
         return _with_callers(now, self._listener)
 
     async def _replace(self, post: _Post) -> None:

@@ -32,7 +32,7 @@ def server_context(settings: Settings) -> ssl.SSLContext:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key, lambda: "")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            fault = f"is not the key of {settings.tls_certificate}"
+            fault = f"is {settings.tls_key}, which is not the key of {settings.tls_certificate}"
         else:
             fault = (
                 f"{settings.tls_key} cannot be used ({_reason(error)}); it may have no passphrase"
@@ -52,19 +52,19 @@ def _load(name: str, path: Path, kind: str, context: ssl.SSLContext) -> None:
     try:
         context.load_verify_locations(path)
     except ssl.SSLError as error:
-        raise TlsFault(name, f"{path} cannot be used: {_reason(error)}") from None
+        raise TlsFault(name, f"is {path}, which cannot be used: {_reason(error)}") from None
 
 
 def _require_pem(name: str, path: Path, kind: str) -> None:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise TlsFault(name, f"{path} cannot be read: {error.strerror}") from None
+        raise TlsFault(name, f"is {path}, which cannot be read: {error.strerror}") from None
     if not any(
         line.startswith(b"-----BEGIN ") and line.endswith(f"{kind}-----".encode())
         for line in map(bytes.strip, content.splitlines())
     ):
-        raise TlsFault(name, f"{path} has no -----BEGIN {kind}----- in it: it has to be PEM")
+        raise TlsFault(name, f"is {path}, which has no -----BEGIN {kind}-----: it has to be PEM")
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -219,19 +219,15 @@ class Tokens:
         self._callers: dict[bytes, tuple[bytes, Caller, float | None]] = {}
         self._take(path.read_bytes())
 
-    def reload(self, on_fault: Callable[[str], None]) -> bool:
-        """Read the file again. Whether it is another one; `on_fault` is told what is wrong with
-        it, as often as this is called.
-        """
+    def reload(self) -> str | None:
+        """Read the file again. What is wrong with it, if anything is: then nothing changes."""
         try:
             content = self._path.read_bytes()
-            if content == self._content:
-                return False
-            self._take(content)
+            if content != self._content:
+                self._take(content)
         except (OSError, ValueError) as error:
-            on_fault(f"{error}")
-            return False
-        return True
+            return f"{error}"
+        return None
 
     def _take(self, content: bytes) -> None:
         callers = {}

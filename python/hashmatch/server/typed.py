@@ -63,7 +63,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"][1:])
-    return await _problem(request, Problem(400, f"{field}: {first['msg']}", field=field))
+    said = first["msg"].removeprefix("Value error, ")
+    return await _problem(request, Problem(400, f"{field}: {said}", field=field))
 
 
 async def _http(request: Request, error: Exception) -> Response:

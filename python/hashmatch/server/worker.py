@@ -56,6 +56,7 @@ async def _work(settings: Settings, listener: socket.socket, report: _Report) ->
     if told.is_set():
         await asyncio.wait({serving}, timeout=settings.drain_seconds)
     await app.service.stop()
+    app.gate.tell()
     if not serving.done():
         # It waits for callers that are in no hurry.
         os._exit(0)

@@ -27,9 +27,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hashmatch.console import tell
 from hashmatch.server import messages
-from hashmatch.server.making import Making, Unsynced
+from hashmatch.server.making import Making, Unsynced, say
 from hashmatch.server.problems import Problem
 from hashmatch.server.settings import Settings
 
@@ -133,13 +132,13 @@ class Listener:
             return {"generation": generation}, document
         except Problem as problem:
             if isinstance(problem, Unsynced):
-                tell(f"writer: {problem.detail}")
+                say(f"{problem.detail}")
                 self.end(1)
             return messages.of_problem(problem), b""
         except Exception as error:
             # What the error says may quote a caller, so the log has where it was alone.
-            tell(f"writer: a fault, {type(error).__name__}:")
-            tell("".join(traceback.format_tb(error.__traceback__)))
+            say(f"a fault, {type(error).__name__}:")
+            say("".join(traceback.format_tb(error.__traceback__)))
             fault = Problem(500, "a fault of the writer, which its log has: report it")
             return messages.of_problem(fault), b""
 
@@ -190,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         listener = Listener(making, told.writer_socket)
     except OSError as error:
-        tell(f"writer: {error}")
+        say(f"{error}")
         return 2
 
     def end(number: int, frame: FrameType | None) -> None:

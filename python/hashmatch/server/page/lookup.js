@@ -8,6 +8,7 @@ const SHOWN = 50;
 const form = document.getElementById("lookup");
 const type = document.getElementById("type");
 const distance = document.getElementById("distance");
+const distanceNote = document.getElementById("distance-note");
 const hash = document.getElementById("hash");
 const digits = document.getElementById("digits");
 const drop = document.getElementById("drop");
@@ -15,7 +16,6 @@ const file = document.getElementById("file");
 const answer = document.getElementById("answer");
 const said = document.getElementById("said");
 const list = document.getElementById("matches");
-const hidden = document.body.dataset.hidden === "distances";
 let asked = 0;
 
 export function start() {
@@ -51,6 +51,8 @@ function counted() {
   const wanted = Number(type.selectedOptions[0].dataset.digits);
   digits.textContent = given ? `${given} of ${wanted} digits` : `${wanted} digits`;
   distance.placeholder = `0 to ${wanted * 4}`;
+  const usual = type.selectedOptions[0].dataset.distance;
+  distanceNote.textContent = `Without a distance that of each set counts, usually ${usual}.`;
 }
 
 // Shows what `look` finds, unless something else has been looked up meanwhile.
@@ -94,42 +96,51 @@ async function ofHash(code) {
     headers: { "content-type": "application/json", accept: "application/json" },
     body: JSON.stringify(body),
   });
-  return { generation, hashes: [{ type: type.value, hash: code, matches }] };
+  return { generation, found: probed(matches, type.value, code) };
 }
 
 async function ofFile(chosen) {
-  const found = await askJson("v1/match/file", {
+  const { generation, kind, reason, hashes, matches } = await askJson("v1/match/file", {
     method: "POST",
     headers: { "content-type": "application/octet-stream", accept: "application/json" },
     body: chosen,
   });
-  return { ...found, name: chosen.name };
+  const found = hashes.flatMap((each) => probed(matches[each.type] ?? [], each.type, each.hash));
+  const named = { image: "a picture", video: "a video" }[kind] ?? "a file";
+  return { generation, found, file: { name: chosen.name, named, reason, hashes, matches } };
 }
 
-// Each match once, though it may be of several frames, or of several hashes: the nearest of those.
-function show({ generation, hashes, name, kind }) {
-  const found = hashes.flatMap(({ type, hash, matches }) => matches.map((match) => ({ ...match, type, probe: hash })));
-  found.sort((one, other) => (one.distance ?? 0) - (other.distance ?? 0) || one.signal - other.signal);
-  const what = name === undefined ? "" : `${name}${kind ? ` (${kind})` : ""}: `;
+// Matches, each with what was looked up.
+function probed(matches, type, probe) {
+  return matches.map((match) => ({ ...match, type, probe }));
+}
+
+function show({ generation, found, file }) {
+  found.sort((one, other) => (one.distance ?? 0) - (other.distance ?? 0));
   const sets = new Set(found.map((match) => match.set)).size;
-  const matches = found.length ? `${count(found.length, "match", "matches")} in ${count(sets, "set")}` : "nothing matches";
-  const text = `${what}${matches}, in generation ${number(generation)}.`;
-  said.textContent = text[0].toUpperCase() + text.slice(1);
+  const matches = found.length
+    ? `${count(found.length, "match", "matches")} in ${count(sets, "set")}`
+    : "nothing matches";
+  const text = `${file ? `${file.name}, ${file.named}: ` : ""}${matches}, in generation ${number(generation)}.`;
+  said.textContent = file ? text : text[0].toUpperCase() + text.slice(1);
   const left = found.length - SHOWN;
   list.replaceChildren(
-    ...(name === undefined ? [] : [element("ul", { class: "hashes" }, ...hashes.map(hashed))]),
+    ...(file?.reason ? [element("p", { class: "note" }, `Not matched in full: ${file.reason}.`)] : []),
+    ...(file ? [element("ul", { class: "hashes" }, ...file.hashes.map(hashed))] : []),
     ...found.slice(0, SHOWN).map(card),
-    ...(left > 0 ? [element("p", { class: "note" }, `and ${number(left)} more, further away`)] : []),
+    ...(left > 0 ? [element("p", { class: "note" }, `and ${number(left)} more`)] : []),
   );
 }
 
-function hashed({ type, hash, quality, matches }) {
-  const good = quality === undefined || quality === null ? "" : `, quality ${quality}`;
-  return element("li", {}, element("strong", {}, type), " ", element("code", {}, hash), `${good}, ${count(matches.length, "match", "matches")}`);
+function hashed({ type, hash, quality, frames }) {
+  const what = frames ? count(frames.length, "frame") : element("code", {}, hash);
+  const good = quality === undefined ? "" : `, quality ${quality}`;
+  return element("li", {}, element("strong", {}, type), " ", what, good);
 }
 
 function card(match) {
-  const bits = match.hash && !hidden ? differing(match.probe, match.hash) : null;
+  const drawn = match.hash && match.distance !== undefined && near(match.type);
+  const bits = drawn ? differing(match.probe, match.hash) : null;
   const rows = [
     ["Set", match.set],
     ["Contributor", match.contributor || "–"],
@@ -137,15 +148,33 @@ function card(match) {
     ["Labels", chips(match.labels)],
     ["Verdicts", chips(match.verdicts, "verdict")],
   ];
-  const title = element("h3", {}, match.ref);
-  const near = match.distance === undefined ? [] : [element("p", { class: "distance" }, element("strong", {}, number(match.distance)), ` of ${match.probe.length * 4} bits differ`)];
-  const about = rows.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
   return element(
     "article",
-    { class: bits ? "sheet card" : "sheet card plain" },
-    ...(bits ? [grid(match.hash, bits)] : []),
-    element("div", { class: "about" }, title, ...near, element("dl", {}, ...about)),
+    { class: drawn ? "sheet card" : "sheet card plain" },
+    ...(drawn ? [grid(match.hash, bits)] : []),
+    element(
+      "div",
+      { class: "about" },
+      element("h3", {}, match.ref),
+      ...nearness(match),
+      element("dl", {}, ...rows.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
+    ),
   );
+}
+
+// Whether hashes of a type match by how near they are, rather than by being equal.
+function near(name) {
+  return Number(type.querySelector(`[value="${name}"]`)?.dataset.distance ?? 0) > 0;
+}
+
+function nearness({ type, probe, distance, query_percent, video_percent }) {
+  const of = (value, said) => [element("p", { class: "distance" }, element("strong", {}, value), said)];
+  if (query_percent !== undefined) {
+    const known = Math.round(video_percent);
+    return of(`${Math.round(query_percent)} %`, ` of this video's frames, ${known} % of the known one's`);
+  }
+  if (distance === undefined) return [];
+  return distance ? of(number(distance), ` of ${probe.length * 4} bits differ, by ${type}`) : of("Equal", `, by ${type}`);
 }
 
 function chips(words, kind = "") {

@@ -2,7 +2,7 @@
 
 import * as lookup from "./lookup.js";
 import { counted, held, uncounted } from "./rates.js";
-import { ask, Refused } from "./server.js";
+import { ask, askJson, Refused } from "./server.js";
 import { aged, listed } from "./sets.js";
 import { tell } from "./text.js";
 
@@ -10,7 +10,9 @@ const EVERY_MS = 2000;
 const SLOWEST_MS = 30000;
 const away = document.getElementById("away");
 const trouble = document.getElementById("trouble");
-let generation = null;
+// The newest state seen, and the one whose sets are shown.
+let newest = 0;
+let shown = "";
 // What the server's clock is ahead of ours.
 let ahead = 0;
 
@@ -34,18 +36,36 @@ async function rates() {
   }
 }
 
+// A set that is made is no generation of its own.
+async function sets(now) {
+  const state = `${now.generation} ${now.changed} ${now.sets}`;
+  if (state === shown) return;
+  const answer = await askJson("v1/sets");
+  listed(answer.sets);
+  if (answer.generation >= now.generation && answer.sets.length === now.sets) shown = state;
+}
+
 async function look() {
   const now = await status();
   const why = await rates();
-  if (now.generation !== generation) {
-    const reply = await ask("v1/sets");
-    listed((await reply.json()).sets);
-    generation = now.generation;
+  // Another of the server's processes may be a moment behind.
+  if (now.generation >= newest) {
+    newest = now.generation;
+    await sets(now);
+    held(now);
   }
-  held(now);
   if (why) uncounted(why);
   aged(Date.now() + ahead);
-  tell(trouble, now.trouble ? `Trouble: ${now.trouble}. What was taken in before is still served.` : "");
+  tell(trouble, troubles(now));
+}
+
+// What is wrong, as the server says it.
+function troubles({ trouble, writer_trouble, audit }) {
+  const said = [];
+  if (trouble) said.push(`No newer state is taken in, and the last good one is served: ${trouble}.`);
+  if (writer_trouble) said.push(`No changes are made: ${writer_trouble}.`);
+  if (audit.trouble) said.push(`Look-ups are not noted for the audit: ${audit.trouble}.`);
+  return said.join(" ");
 }
 
 async function follow() {

@@ -8,8 +8,8 @@ const COUNTERS = {
   hashes: ["hashmatch_hashes_total", "Hashes a second"],
   matches: ["hashmatch_matches_total", "Matches a second"],
 };
-// What this page asks for by itself is not shown as load.
-const OWN = ["/", "/metrics", "/v1/status", "/v1/sets", "/page", "/docs", "/openapi.json"];
+// What this page and probes ask for is not shown as load.
+const WATCHING = /^\/($|page\/|docs|openapi|metrics|livez|readyz|status|v1\/(status|sets)$)/;
 
 const tiles = document.getElementById("tiles");
 const note = document.getElementById("rates-note");
@@ -53,14 +53,14 @@ export function uncounted(why) {
 }
 
 const SAMPLE = /^(\w+)(?:\{(.*)\})? (\S+)$/;
-const PATH = /(?:^|,)(?:route|path)="([^"]*)"/;
+const ROUTE = /(?:^|,)route="([^"]*)"/;
 
 function totals(text) {
   const sums = { requests: 0, hashes: 0, matches: 0 };
   for (const row of text.split("\n")) {
     const [, metric, labels = "", value] = SAMPLE.exec(row) ?? [];
     const name = Object.keys(COUNTERS).find((each) => COUNTERS[each][0] === metric);
-    if (name && !OWN.includes(PATH.exec(labels)?.[1])) sums[name] += Number(value);
+    if (name && !WATCHING.test(ROUTE.exec(labels)?.[1] ?? "")) sums[name] += Number(value);
   }
   return sums;
 }
@@ -75,7 +75,7 @@ function draw(where, values) {
 // Shows /v1/status.
 export function held(status) {
   shown.generation.value.textContent = number(status.generation);
-  shown.generation.more.textContent = ago(status.age_seconds);
+  shown.generation.more.textContent = status.age_seconds === null ? "" : ago(status.age_seconds);
   const types = Object.entries(status.types).map(
     ([name, { signals, size_bytes }]) => `${count(signals, `${name} signal`)} (${size(size_bytes)})`,
   );

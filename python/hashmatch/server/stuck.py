@@ -1,0 +1,81 @@
+"""Connections whose callers do not take what was sent to them, which neither server ends.
+
+A server that is told to end an answer first waits for what it has passed on to be taken. So the
+connections of this process are looked through: where the same number of bytes waits in the kernel
+for too long, the connection is shut down, and the server lets go of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+#: SIOCOUTQ of Linux: how many bytes the other side has not taken.
+_OUTPUT_BYTES = termios.TIOCOUTQ
+
+
+class Stuck:
+    """Finds them. Used by one thread at a time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        #: Of each connection, by its inode: how many bytes waited, and since when.
+        self._waiting: dict[int, tuple[int, float]] = {}
+
+    def end(self) -> int:
+        """Shut down those that have been stuck for so long; how many those were."""
+        now, ended = time.monotonic(), 0
+        waiting: dict[int, tuple[int, float]] = {}
+        for inode, connection in _connections():
+            with connection, suppress(OSError):
+                size = _output_bytes(connection)
+                if size == 0:
+                    continue
+                before, since = self._waiting.get(inode, (0, now))
+                waiting[inode] = size, since if size == before else now
+                if now - waiting[inode][1] >= self._seconds:
+                    connection.shutdown(socket.SHUT_RDWR)
+                    ended += 1
+        self._waiting = waiting
+        return ended
+
+
+def _connections() -> Iterator[tuple[int, socket.socket]]:
+    """The connections that this process accepted, each to be closed: it is a duplicate, as the
+    server may close its own meanwhile.
+    """
+    listening, others = set(), []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            each = socket.socket(fileno=os.dup(int(name)))
+            if each.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+                each.close()
+            elif each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                listening.add(_port(each))
+                each.close()
+            else:
+                others.append(each)
+    for each in others:
+        if _port(each) in listening:
+            yield os.fstat(each.fileno()).st_ino, each
+        else:
+            each.close()
+
+
+def _port(each: socket.socket) -> object:
+    """What is the same of a listening socket, and of what it accepts."""
+    name = each.getsockname()
+    return name[1] if isinstance(name, tuple) else name
+
+
+def _output_bytes(connection: socket.socket) -> int:
+    (size,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), _OUTPUT_BYTES, bytes(4)))
+    return int(size)

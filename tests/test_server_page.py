@@ -1,0 +1,271 @@
+"""The page at `/`, in a real browser: what a person sees, by keyboard too, and that nothing which
+the server says becomes markup.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import hashmatch
+from hashmatch.server.tokens import add_token
+from serving import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page, Request
+
+playwright = pytest.importorskip("playwright.sync_api")
+BROWSER = Path("/usr/bin/chromium")
+if not BROWSER.exists():
+    missing = f"there is no {BROWSER}: Debian's package chromium has it"
+    if os.environ.get("CI"):
+        raise FileNotFoundError(missing)
+    pytest.skip(missing, allow_module_level=True)
+
+CODE = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
+#: Bits of it that differ in what the sets have.
+NEAR = [0, 17, 100, 255]
+MARKUP = "<img src=x onerror=\"document.title='run'\">"
+SCRIPT = "<script>document.title='run'</script>"
+
+
+def flipped(code: str, bits: list[int]) -> str:
+    unpacked = np.unpackbits(np.frombuffer(bytes.fromhex(code), np.uint8))
+    unpacked[bits] ^= 1
+    return np.packbits(unpacked).tobytes().hex()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "bank"
+    with hashmatch.open(path, "c") as database:
+        database.create("shared", contributor="forum")
+        database.create(MARKUP, contributor=SCRIPT)
+        with database.change("shared") as change:
+            refs = [f"picture-{number}" for number in range(1_234)]
+            codes = np.random.default_rng(1).integers(0, 256, (1_234, 32), dtype=np.uint8)
+            change.add("pdq", codes, refs=refs)
+            change.add("phash", ["00ff00ff00ff00ff"], refs=["small"])
+        with database.change(MARKUP) as change:
+            change.add("pdq", [flipped(CODE, NEAR)], refs=[SCRIPT], labels=[MARKUP])
+            change.opinion(SCRIPT, contributor="A", verdict="investigate")
+    return path
+
+
+@pytest.fixture(scope="module")
+def token(database: Path) -> str:
+    return add_token(database.parent / "tokens", "analyst", ["read"])
+
+
+@pytest.fixture(scope="module")
+def server(database: Path, token: str) -> Iterator[Server]:
+    with Server(database, listen="127.0.0.1:0", tokens=database.parent / "tokens") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with playwright.sync_playwright() as started:
+        # A browser's own sandbox needs more than a container has.
+        browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """The page in a tab of its own, and what went wrong or elsewhere in it."""
+
+    def __init__(self, browser: Browser, server: Server, token: str = "", **options: Any) -> None:
+        self.url = server.url
+        self.said: list[str] = []
+        self.elsewhere: list[str] = []
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", self._asked)
+        if token:
+            self.page.add_init_script(f"sessionStorage.setItem('hashmatch.token', '{token}')")
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith(f"{self.url}/"):
+            self.elsewhere.append(request.url)
+
+    def __enter__(self) -> Page:
+        self.page.goto(self.url)
+        return self.page
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.context.close()
+        assert kind is not None or not self.elsewhere
+        # The browser says so itself of what a page asks without a token, and of what was refused.
+        refused = re.compile("Failed to load resource: .* status of 40[01] ")
+        assert kind is not None or [said for said in self.said if not refused.match(said)] == []
+
+
+def look_up(page: Page, code: str, kind: str = "pdq") -> Locator:
+    """The matches that the page shows of a hash."""
+    page.get_by_label("Type").select_option(kind)
+    page.get_by_label("Hash, in hex").fill(code)
+    page.get_by_role("button", name="Look up").click()
+    page.locator("#answer:not([aria-busy])").wait_for(state="attached")
+    return page.locator("article")
+
+
+def marked(match: Locator, across: int) -> list[int]:
+    """The bits that a match's picture marks."""
+    path = match.locator(".odd").get_attribute("d") or ""
+    return [int(x) + across * int(y) for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", path)]
+
+
+def test_a_token_is_asked_for_and_kept_while_the_tab_is_open(
+    browser: Browser, server: Server, token: str
+) -> None:
+    with Visit(browser, server) as page:
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Token").fill("hm_wrong")
+        page.keyboard.press("Enter")
+        dialog.get_by_text("is not known here").wait_for()
+        # It cannot be put away.
+        page.keyboard.press("Escape")
+        assert dialog.is_visible()
+        dialog.get_by_label("Token").fill(token)
+        page.keyboard.press("Enter")
+        page.get_by_role("rowheader", name="shared").wait_for()
+        assert not dialog.is_visible()
+        assert page.evaluate("[localStorage.length, document.cookie, location.search]") == [
+            0,
+            "",
+            "",
+        ]
+        assert token not in page.content()
+        page.reload()
+        page.get_by_role("rowheader", name="shared").wait_for()
+        page.get_by_role("button", name="Forget the token").click()
+        dialog.wait_for()
+        assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_sets_are_shown_with_their_sizes_and_age(
+    browser: Browser, server: Server, token: str
+) -> None:
+    with Visit(browser, server, token) as page:
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="shared"))
+        cells = [cell.inner_text() for cell in row.get_by_role("cell").all()]
+        assert cells[:5] == ["forum", "1,235", "1,235", "pdq, phash", "pdq 31, phash 8"]
+        assert re.fullmatch(r"\d+ (s|min) ago|now", cells[5])
+        assert page.locator("#now-generation dt + dd").inner_text() == "2"
+
+
+def test_a_hash_is_tried_by_keyboard_alone(browser: Browser, server: Server, token: str) -> None:
+    with Visit(browser, server, token) as page:
+        page.get_by_role("rowheader", name="shared").wait_for()
+        reached = []
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            focus = page.evaluate(
+                "(({id, textContent}, {outlineStyle}) => [id || textContent, outlineStyle])"
+                "(document.activeElement, getComputedStyle(document.activeElement))"
+            )
+            reached.append(focus[0])
+            # The file's is around all of where one is dropped.
+            assert focus[1] == "solid" or focus[0] == "file", focus
+            if focus[0] == "hash":
+                page.keyboard.type(CODE)
+            if focus[0] == "distance":
+                page.keyboard.type("4")
+            if focus[0] == "go":
+                page.keyboard.press("Enter")
+            if focus[0] == "file":
+                break
+        assert reached[-5:] == ["type", "distance", "hash", "go", "file"], reached
+        page.get_by_text("1 match in 1 set, in generation 2.").wait_for()
+        assert page.get_by_role("status").get_attribute("aria-live") == "polite"
+
+
+def test_the_bits_that_differ_are_marked(browser: Browser, server: Server, token: str) -> None:
+    with Visit(browser, server, token) as page:
+        matches = look_up(page, CODE.upper())
+        assert matches.count() == 1
+        assert marked(matches, 16) == NEAR
+        picture = matches.get_by_role("img")
+        said = picture.get_attribute("aria-label")
+        assert said == "4 of 256 bits differ: bits 0, 17, 100, 255"
+        assert "4 of 256 bits differ, by pdq" in matches.inner_text()
+        known = matches.locator(".one").get_attribute("d")
+        ones = [int(x) + 16 * int(y) for x, y in re.findall(r"M(\d+)\.2 (\d+)\.2", known or "")]
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(flipped(CODE, NEAR)), np.uint8))
+        assert ones == [bit for bit in np.flatnonzero(bits).tolist() if bit not in NEAR]
+        small = look_up(page, flipped("00ff00ff00ff00ff", [9, 63]), "phash")
+        assert marked(small, 8) == [9, 63]
+        look_up(page, "0" * 64)
+        assert page.get_by_role("status").inner_text() == "Nothing matches, in generation 2."
+
+
+def test_what_is_markup_is_shown_as_text(browser: Browser, server: Server, token: str) -> None:
+    with Visit(browser, server, token) as page:
+        match = look_up(page, CODE)
+        assert match.get_by_role("heading").inner_text() == SCRIPT
+        texts = match.locator("dd").all_inner_texts()
+        assert texts == [MARKUP, SCRIPT, "image", MARKUP, "investigate"]
+        page.get_by_role("rowheader", name=MARKUP).wait_for()
+        assert page.locator("img").count() == 1 and page.locator("main script").count() == 0
+        assert page.title() == "hashmatch"
+
+
+def test_what_is_refused_is_said_beside_its_field(
+    browser: Browser, server: Server, token: str
+) -> None:
+    with Visit(browser, server, token) as page:
+        assert look_up(page, CODE[:-1]).count() == 0
+        assert "has 63 hex digits, pdq needs 64" in page.get_by_role("status").inner_text()
+        field = page.get_by_label("Hash, in hex")
+        assert field.get_attribute("aria-invalid") == "true"
+        assert page.evaluate("document.activeElement.id") == "hash"
+        page.get_by_label("Max distance").fill("-1")
+        look_up(page, CODE)
+        assert "max_distance" in page.get_by_role("status").inner_text()
+        assert field.get_attribute("aria-invalid") is None
+
+
+def test_small_and_dark_screens(browser: Browser, server: Server, token: str) -> None:
+    backs = {}
+    for scheme in ("light", "dark"):
+        viewport = {"width": 360, "height": 740}
+        visit = Visit(browser, server, token, viewport=viewport, color_scheme=scheme)
+        with visit as page:
+            page.get_by_role("rowheader", name="shared").wait_for()
+            look_up(page, CODE).wait_for()
+            widest = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
+            assert page.evaluate(widest) <= 360
+            backs[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            page.goto(f"{server.url}/docs")
+            assert page.evaluate(widest) <= 360
+    light, dark = (sum(map(int, re.findall(r"\d+", backs[s]))) for s in ("light", "dark"))
+    assert light > 3 * 200 > 3 * 60 > dark
+
+
+def test_rates_and_changes_are_followed(
+    browser: Browser, server: Server, database: Path, token: str
+) -> None:
+    writer = add_token(database.parent / "tokens", "writer", ["read", "write", "admin"])
+    with Visit(browser, server, token) as page, server.client() as client:
+        client.headers["authorization"] = f"Bearer {writer}"
+        page.get_by_role("rowheader", name="shared").wait_for()
+        page.locator("#now-requests dt + dd", has_text=re.compile("^0$")).wait_for()
+        for _ in range(50):
+            reply = client.post("/v1/match", json={"hashes": [CODE] * 20})
+        assert reply.status_code == 200
+        for name in ("requests", "hashes", "matches"):
+            some = page.locator(f"#now-{name} dt + dd", has_text=re.compile("[1-9]"))
+            some.wait_for()
+        assert client.put("/v1/sets/added", json={}).status_code == 201
+        page.get_by_role("rowheader", name="added").wait_for()
+        assert page.locator("#sets").get_by_text("none yet").is_visible()
