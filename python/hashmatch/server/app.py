@@ -95,6 +95,8 @@ class Sidecar:
         try:
             plain = _plain(request)
             self.gate.admit(request)
+            if request.place is not None:
+                await request.place.turn()
             if plain is None:
                 request.scope["hashmatch.caller"] = request.caller
                 await self.typed(request.scope, request.receive, sending)

@@ -155,6 +155,7 @@ class Request:
                 self.place.hold(size)
                 if self._complete:
                     self.place.work()
+                    await self.place.turn()
             except Refused as refused:
                 self.refused = refused.reason
                 raise

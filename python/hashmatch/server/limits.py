@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashmatch.server.problems import Problem
+from hashmatch.server.turns import Turns
 
 if TYPE_CHECKING:
     from hashmatch.server.settings import Settings
@@ -56,6 +57,7 @@ class Room:
         if settings.tokens is not None:
             self._most_each = _Used(_part(self._most.requests), _part(self._most.body_bytes))
         self.used = _Used()
+        self.turns = Turns()
         self._each: dict[str, _Used] = {}
 
     def place(self, name: str) -> Place:
@@ -117,6 +119,11 @@ class Place:
         if not self._working:
             self._room.work(self._name)
             self._working = 1
+
+    async def turn(self) -> None:
+        """Wait until it is worked on, if all of it is here: callers take turns."""
+        if self._working:
+            await self._room.turns.take(self._name)
 
     def hold(self, size_bytes: int) -> None:
         """A part of the body is here. Refused if there is no room for it."""
