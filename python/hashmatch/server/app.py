@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from hashmatch.server import files, hma, matching, page, videos
+from hashmatch.server import files, hma, hma_files, matching, page, videos
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
     GENERATION,
@@ -32,6 +32,7 @@ ROUTES = {
     **videos.ROUTES,
     **files.ROUTES,
     **hma.ROUTES,
+    **hma_files.ROUTES,
     **page.ROUTES,
 }
 #: A caller has `answer_seconds` to take an answer, and for one that is large more, at that rate.

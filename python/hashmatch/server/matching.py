@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -78,6 +79,7 @@ def _found(
     asked: Asked, codes: NDArray[np.uint8], threads: int, request: Request, service: Service
 ) -> Found:
     where, name = asked.where, asked.kind.name
+    began = time.perf_counter()
     try:
         matches = service.database.match(
             name, codes, where.sets, where.max_distance, where.verdicts, asked.limit, threads,
@@ -85,7 +87,8 @@ def _found(
         )  # fmt: skip
     except TooManyMatches as error:
         raise Problem(413, str(error)) from None
-    request.lookup = Lookup(name, len(codes), matches.set_counts())
+    seconds = time.perf_counter() - began
+    request.lookup = Lookup(name, len(codes), matches.set_counts(), seconds)
     shown = not service.settings.hide_distances
     return Found(name, len(codes), matches, asked.joined, shown)
 
