@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from hashmatch import FormatError
-from hashmatch.server import files, hma, matching, page, videos
+from hashmatch.server import files, hma, hma_files, matching, page, videos
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
     GENERATION,
@@ -34,6 +34,7 @@ ROUTES = {
     **videos.ROUTES,
     **files.ROUTES,
     **hma.ROUTES,
+    **hma_files.ROUTES,
     **page.ROUTES,
 }
 _METHODS: dict[str, list[str]] = {}
