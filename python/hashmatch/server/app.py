@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from hashmatch import FormatError
-from hashmatch.server import files, hma, matching, page, videos
+from hashmatch.server import files, hma, hma_files, matching, page, videos
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
     GENERATION,
@@ -33,8 +34,12 @@ ROUTES = {
     **videos.ROUTES,
     **files.ROUTES,
     **hma.ROUTES,
+    **hma_files.ROUTES,
     **page.ROUTES,
 }
+_METHODS: dict[str, list[str]] = {}
+for _method, _path in ROUTES:
+    _METHODS.setdefault(_path, []).append(_method)
 #: A caller has `answer_seconds` to take an answer, and for one that is large more, at that rate.
 _LEAST_BYTES_PER_SECOND = 65_536
 _FREE_BYTES = 65_536
@@ -96,8 +101,10 @@ class Sidecar:
     async def _reply(self, request: Request, sending: _Sending) -> None:
         try:
             plain = _plain(request)
-            self.gate.admit(request)
+            await self.gate.admit(request)
             if plain is None:
+                if (methods := _METHODS.get(request.path)) is not None:
+                    raise _not_taken(request, methods)
                 request.scope["hashmatch.caller"] = request.caller
                 await self.typed(request.scope, request.receive, sending)
                 return
@@ -131,6 +138,13 @@ def _plain(request: Request) -> Handler | None:
             request.parts["set"] = name
             request.route = f"{_SETS}{{set}}/{last}"
     return found
+
+
+def _not_taken(request: Request, methods: Sequence[str]) -> Problem:
+    """What to say of another method than those of a route."""
+    taken = " and ".join(methods)
+    detail = f"{request.path} does not take {request.method}, but {taken}: /docs has more"
+    return Problem(405, detail, headers={"allow": ", ".join(methods)})
 
 
 class _Sending:

@@ -56,7 +56,7 @@ async def match(request: Request, service: Service) -> Reply:
     types = _types(service.database, where)
     hashes = await service.hasher.hash(contents, types)
     del contents
-    _require_hashed(hashes)
+    require_hashed(hashes)
     return await service.beside(_answer, hashes, where, least, request, service)
 
 
@@ -73,7 +73,7 @@ def _types(database: Database, where: Where) -> list[str]:
     return ["pdq", "vpdq", *(name for name in DIGESTS if name in held)]
 
 
-def _require_hashed(hashes: FileHashes) -> None:
+def require_hashed(hashes: FileHashes) -> None:
     """Problem where there is nothing to look up because something went wrong."""
     if hashes.reason is None or hashes.digests or hashes.picture is not None or hashes.frames:
         return

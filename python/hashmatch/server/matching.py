@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -93,6 +94,7 @@ def _found(
     where, name = asked.where, asked.kind.name
     # One hash is looked up in no time.
     progress = deadline(service.settings.answer_seconds) if len(codes) > 1 else None
+    began = time.perf_counter()
     try:
         matches = service.database.match(
             name, codes, where.sets, where.max_distance, where.verdicts, asked.limit, threads,
@@ -100,7 +102,8 @@ def _found(
         )  # fmt: skip
     except TooManyMatches as error:
         raise Problem(413, str(error)) from None
-    request.lookup = Lookup(name, len(codes), matches.set_counts())
+    seconds = time.perf_counter() - began
+    request.lookup = Lookup(name, len(codes), matches.set_counts(), seconds)
     shown = not service.settings.hide_distances
     return Found(name, len(codes), matches, asked.joined, shown)
 

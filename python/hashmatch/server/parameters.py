@@ -24,7 +24,7 @@ VERDICTS = (*VERDICT_BITS, NO_VERDICT)
 #: Those that a list is given of.
 _LISTS = frozenset(("sets", "verdicts"))
 _NUMBER = re.compile(r"\d{1,20}", re.ASCII)
-_DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+_DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,20})?(?:e-?\d{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

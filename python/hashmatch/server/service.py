@@ -36,7 +36,7 @@ class Service:
         #: Makes changes; None where none are taken.
         self.writer: Writing | None = None
         if settings.writer_socket is not None and not settings.read_only:
-            self.writer = Writing(settings.writer_socket, settings.answer_seconds)
+            self.writer = Writing(settings.writer_socket)
         #: Notes who looked up how much.
         self.audit = Audit(settings.path, settings.audit_days)
         #: Hashes files that are to be looked up.
