@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -80,6 +82,7 @@ def test_it_starts_answers_and_drains(path: Path, http: Http) -> None:
         with server.client() as client:
             assert refs(client.post("/v1/match", json={"hashes": CODE})) == ["picture-17"]
             assert client.get("/livez").headers.get("server", "granian") == "granian"
+        assert _asked_by_the_example(place) == 0
         _attack_heads(place)
 
         # One that is not here whole, and a search that takes long: of a billion pairs.
@@ -103,6 +106,12 @@ def test_it_starts_answers_and_drains(path: Path, http: Http) -> None:
             assert ended.result() == 0
         assert not os.path.exists(place)
         assert server.pids() == []
+        assert _asked_by_the_example(place) == 1
+
+
+def _asked_by_the_example(place: str) -> int:
+    example = Path(__file__).parents[1] / "examples" / "deploy" / "healthy.py"
+    return subprocess.run([sys.executable, example, place], timeout=60).returncode
 
 
 def _attack_heads(place: str) -> None:
