@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 import hashmatch
+from hashmatch.server.children import Deaths
 from serving import Server
 
 Http: TypeAlias = Literal["granian", "uvicorn"]
@@ -306,6 +307,16 @@ def test_workers_are_replaced_in_turn_when_told_to(
             assert server.pids("worker") == after
             assert server.stop() == 0
             assert systemd.recv(100) == b"STOPPING=1"
+
+
+def test_one_that_dies_again_and_again_waits_longer_and_longer() -> None:
+    deaths = Deaths()
+    assert [deaths.pause(0.1) for _ in range(12)] == [
+        0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15, 15, 15, 15,
+    ]  # fmt: skip
+    assert deaths.pause(3600) == 0
+    assert [deaths.pause(0.1) for _ in range(2)] == [0.2, 0.4]
+    assert [deaths.pause(0.1) for _ in range(2000)][-1] == 15
 
 
 def test_a_database_that_cannot_be_opened_ends_it(tmp_path: Path) -> None:
