@@ -19,7 +19,7 @@ from hashmatch.server.trouble import Trouble, trouble_of
 #: Who can open the socket is whom its file's mode lets in.
 _SOCKET = Caller("socket", frozenset(SCOPES))
 #: Open to those who send no token.
-OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz"))
+OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz", "/status", "/status/live"))
 _OPEN_FOLDER = "/page/"
 #: Answered however much there is to do: it says how much.
 _METRICS = "/metrics"
