@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
-from hashmatch.server.limits import Place, Refused
-from hashmatch.server.problems import MEDIA_TYPE, Problem
+from hashmatch.server.problems import MEDIA_TYPE, Problem, Refused
 
 if TYPE_CHECKING:
     from hashmatch.server.callers import Caller
+    from hashmatch.server.limits import Place
     from hashmatch.server.settings import Settings
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -119,6 +119,8 @@ class Request:
         """Whether so much of the body is still to come that the connection is of no more use."""
         if self._complete:
             return False
+        if self._deadline is not None:
+            return True
         try:
             length = self.header(b"content-length")
             if not self.has_body:
@@ -152,7 +154,7 @@ class Request:
             try:
                 self.place.hold(size)
                 if self._complete:
-                    self.place.work()
+                    await self.place.work()
             except Refused as refused:
                 self.refused = refused.reason
                 raise
@@ -160,20 +162,20 @@ class Request:
 
     def _require_plain(self) -> None:
         """Problem with a body that is known from its headers not to be taken."""
-        length = self.header(b"content-length")
+        length, coding = self.header(b"content-length"), self.header(b"transfer-encoding")
+        if coding is not None and (length is not None or coding.strip().lower() != "chunked"):
+            self.refused = "framing"
+            raise Problem(
+                400, "transfer-encoding must be chunked, and without content-length: send either"
+            )
         if length is not None:
-            if self.header(b"transfer-encoding") is not None:
-                self.refused = "framing"
-                raise Problem(
-                    400, "content-length and transfer-encoding contradict each other: send one"
-                )
             if not (length.isascii() and length.isdecimal()):
                 self.refused = "framing"
                 raise Problem(400, "content-length must be a number")
             if len(length) > _MOST_DIGITS or int(length) > self._settings.max_body_bytes:
                 raise self._too_large()
         encoding = self.header(b"content-encoding")
-        if encoding is not None and encoding.lower() != "identity":
+        if encoding is not None and encoding.strip().lower() != "identity":
             self.refused = "encoding"
             raise Problem(
                 415,

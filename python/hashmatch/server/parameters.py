@@ -116,7 +116,7 @@ def _sets(asked: list[str] | None, request: Request, service: Service) -> list[s
     own = request.parts.get("set")
     if own is None and asked is None and caller.sets is None:
         return None
-    there = {record.name for record in service.database.sets()}
+    there = service.database.set_names
     if own is not None:
         if asked is not None:
             raise Problem(400, "the URL names the set: leave sets out", field="sets")
