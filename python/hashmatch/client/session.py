@@ -37,6 +37,7 @@ class Session:
     ) -> None:
         self._given = (server, ca, certificate, timeout, retries)
         self._address = Address(server, ca, certificate)
+        self._tls = self._address.tls()
         self._patience = Patience(timeout, retries)
         found = token if token is not None else os.environ.get(TOKEN) or None
         self._token = None if found is None else sound_token(found)
@@ -71,9 +72,9 @@ class Session:
         return {"base_url": self._address.url, "headers": headers, "follow_redirects": False}
 
     def transport_options(self) -> dict[str, Any]:
-        """What its transport is made with. OSError or ValueError names a file of no use."""
+        """What its transport is made with."""
         return {
-            "verify": self._address.tls(),
+            "verify": self._tls,
             "uds": self._address.socket,
             "trust_env": False,
             "limits": httpx.Limits(
