@@ -55,6 +55,11 @@ class Call:
             headers["hashmatch-min-generation"] = "newest" if self.newest else str(least)
         return headers
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the body is sent in one piece."""
+        return len(self.body) <= _PART_BYTES
+
     def parts(self) -> Iterator[bytes]:
         """The body, anew at each call."""
         for begin in range(0, len(self.body), _PART_BYTES):

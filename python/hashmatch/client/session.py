@@ -64,15 +64,8 @@ class Session:
         """Those of one call."""
         return Tries(self.server, self._patience)
 
-    def http_options(self) -> dict[str, Any]:
-        """What an `httpx` client is made with. Requests are not sent through proxies."""
-        headers = {"user-agent": "hashmatch"}
-        if self._token is not None:
-            headers["authorization"] = f"Bearer {self._token}"
-        return {"base_url": self._address.url, "headers": headers, "follow_redirects": False}
-
     def transport_options(self) -> dict[str, Any]:
-        """What its transport is made with."""
+        """What a transport of `httpx` is made with. Requests are not sent through proxies."""
         return {
             "verify": self._tls,
             "uds": self._address.socket,
@@ -82,15 +75,20 @@ class Session:
             ),
         }
 
-    def request_options(self, call: Call, left_s: float) -> dict[str, Any]:
-        """What `httpx` is given of a call, but for its body."""
-        return {
-            "method": call.method,
-            "url": call.path,
-            "params": list(call.params) or None,
-            "headers": call.headers(self.generation),
-            "timeout": left_s,
-        }
+    def request(self, call: Call, left_s: float, body: Any) -> httpx.Request:
+        """A call as it is sent. It goes to the transport itself: what `httpx.Client` does besides,
+        for cookies and redirects, takes as long as all the rest.
+        """
+        headers = call.headers(self.generation)
+        headers["user-agent"] = "hashmatch"
+        if self._token is not None:
+            headers["authorization"] = f"Bearer {self._token}"
+        params = list(call.params)
+        url = httpx.URL(f"{self._address.url}{call.path}", **({"params": params} if params else {}))
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), left_s)
+        return httpx.Request(
+            call.method, url, headers=headers, content=body, extensions={"timeout": timeouts}
+        )
 
     def pause(self, call: Call, tries: Tries, error: httpx.TransportError) -> float:
         """How long to wait before a call is made again whose try failed, in seconds."""
