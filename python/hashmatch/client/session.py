@@ -37,6 +37,10 @@ class Session:
     ) -> None:
         self._given = (server, ca, certificate, timeout, retries)
         self._address = Address(server, ca, certificate)
+        try:
+            httpx.URL(self._address.url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{server!r} is no address of a server: {error}") from None
         self._tls = self._address.tls()
         self._patience = Patience(timeout, retries)
         found = token if token is not None else os.environ.get(TOKEN) or None
