@@ -275,6 +275,20 @@ def test_a_bad_row_is_told_where_it_is_given(served: Served) -> None:
     assert served.client.refresh() == before
 
 
+def test_what_others_change_is_seen_after_a_refresh(served: Served) -> None:
+    code = random_codes(1, 256, 77)
+    with hashmatch.connect(served.server.url) as other:
+        for turn in range(20):
+            other.create(f"other-{turn}")
+            # Of which of its processes, is not known.
+            assert len(other.match("pdq", code, [f"other-{turn}"])) == 0
+            with other.change(f"other-{turn}") as change:
+                change.add("pdq", code, refs=["r"])
+            assert served.client.refresh() == change.generation
+            for _ in range(4):
+                assert len(served.client.match("pdq", code)) == turn + 1
+
+
 def test_sets_of_every_name(served: Served) -> None:
     for name in ("..", ".", "a?b=c&d#e%2F", "\N{SNOWMAN} snow", "changes", "x" * 500):
         served.client.create(name, contributor="owner", max_distance={"pdq": 7})
@@ -335,8 +349,9 @@ def test_workers_killed_amid_lookups(served: Served, monkeypatch: pytest.MonkeyP
     wanted = served.database.match("pdq", queries)
     for turn in range(3):
         before = set(served.server.pids("worker"))
-        timer = killed_soon(served.server, "worker", 0.02 * (turn + 1))
         with hashmatch.connect(served.server.url, retries=20) as client:
+            assert client.refresh() == wanted.generation
+            timer = killed_soon(served.server, "worker", 0.02 * (turn + 1))
             assert_same(client.match("pdq", queries), wanted)
         timer.join()
         wait_until(lambda: len(served.server.pids("worker")) == 2)

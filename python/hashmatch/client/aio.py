@@ -151,6 +151,7 @@ class AsyncClient:
     ) -> None:
         """`Client.create`."""
         await self._result(questions.create(name, contributor, max_distance))
+        self._session.made_set()
 
     @asynccontextmanager
     async def change(self, set: str, *, on_error: OnError = "raise") -> AsyncIterator[ClientChange]:

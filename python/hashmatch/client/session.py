@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any, TypeAlias
 
 import httpx
@@ -21,6 +22,9 @@ TOKEN = "HASHMATCH_TOKEN"
 CONNECTIONS = 4
 #: Connections that are kept for the next call.
 _KEPT = 16
+#: A set that is made makes no generation, and each process of a server has it after a moment: for
+#: so long it is asked to look.
+_LOOKS_S = 2.0
 
 
 class Session:
@@ -48,6 +52,8 @@ class Session:
         self._token_given = token is not None
         self._lock = threading.Lock()
         self.generation = 0
+        #: Of time.monotonic.
+        self._looks_until = 0.0
 
     @property
     def server(self) -> str:
@@ -63,6 +69,10 @@ class Session:
         with self._lock:
             self.generation = max(self.generation, generation)
         return generation
+
+    def made_set(self) -> None:
+        """From now on answers know of all sets that there are."""
+        self._looks_until = time.monotonic() + _LOOKS_S
 
     def tries(self) -> Tries:
         """Those of one call."""
@@ -83,7 +93,7 @@ class Session:
         """A call as it is sent. It goes to the transport itself: what `httpx.Client` does besides,
         for cookies and redirects, takes as long as all the rest.
         """
-        headers = call.headers(self.generation)
+        headers = call.headers(self.generation, time.monotonic() < self._looks_until)
         headers["user-agent"] = "hashmatch"
         if self._token is not None:
             headers["authorization"] = f"Bearer {self._token}"

@@ -165,6 +165,7 @@ class Client:
     ) -> None:
         """Make an empty hash set, as `Database.create`."""
         self._result(questions.create(name, contributor, max_distance))
+        self._session.made_set()
 
     @contextmanager
     def change(self, set: str, *, on_error: OnError = "raise") -> Iterator[ClientChange]:
