@@ -303,14 +303,14 @@ def test_sets_of_every_name(served: Served) -> None:
 
 
 def test_loads_are_cut_between_items(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hashmatch.client.changes._LOAD_ROWS", 7)
+    monkeypatch.setattr("hashmatch.client.loads._LOAD_ROWS", 7)
     chance = random.Random(2)
     refs = [f"load-{chance.randrange(40)}" for _ in range(100)]
     codes = random_codes(100, 256)
     opinions = [Opinion("load-1", "o", "negative", ["l"])]
     batches: list[Batch | Removal] = [
         Batch("pdq", codes, refs, kind="video", time_ms=list(range(100)), opinions=opinions),
-        Removal(["load-3", "nobody"]),
+        Removal(["load-3", "nobody", *["load-4"] * 7]),
         Batch("pdq", codes[:3], ["load-3", "", "load-3"], [["x"], [], ["y"]]),
     ]
     told: list[tuple[int, int]] = []
@@ -321,10 +321,10 @@ def test_loads_are_cut_between_items(served: Served, monkeypatch: pytest.MonkeyP
     )
     served.twin.create("loaded")
     assert counts == served.twin.load("loaded", batches, on_error="skip")
-    assert [row for row, _ in counts.rejected] == [101, 103]
+    assert [row for row, _ in counts.rejected] == [101, *range(103, 109), 110]
     assert list(served.client.contents("loaded")) == list(served.twin.contents("loaded"))
     assert served.client.generation == before + len(told)
-    assert len(told) > 5 and told[-1] == (105, 0)
+    assert len(told) > 5 and told[-1] == (112, 0)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 

@@ -16,9 +16,10 @@ import httpx
 
 from hashmatch.client import files, lookups, questions, videos
 from hashmatch.client.calls import Answer, Asked, Call, Outcome, Reply, Talk, TooMuch, ask
-from hashmatch.client.changes import ClientChange, Load, OnError
+from hashmatch.client.changes import ClientChange, OnError
 from hashmatch.client.contents import Lines
 from hashmatch.client.files import FileMatches
+from hashmatch.client.loads import Load
 from hashmatch.client.lookups import Where
 from hashmatch.client.records import ServerStatus
 from hashmatch.client.session import CONNECTIONS, File, Session, head_of
