@@ -93,11 +93,14 @@ def test_pauses_grow_and_differ(pauses: list[float]) -> None:
         ("1e9", 0, 0.05),
         ("soon", 0, 0.05),
         ("99999999999999999999", 0, 0.05),
-        (format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True), 10, 25),
-        (format_datetime(datetime.now(UTC) - timedelta(seconds=20), usegmt=True), 0, 0.05),
+        ("in 20 s", 10, 25),
+        ("in -20 s", 0, 0.05),
     ],
 )
 def test_retry_after(text: str, least: float, most: float, pauses: list[float]) -> None:
+    if text.startswith("in "):
+        then = datetime.now(UTC) + timedelta(seconds=int(text[3:-2]))
+        text = format_datetime(then, usegmt=True)
     behave = first_then([reply(b"", 429, retry_after=text)], found)
     with FakeServer(behave) as server, Client(server.url) as client:
         assert_found(client.match("pdq", CODES))
@@ -399,10 +402,10 @@ def test_hidden_distances() -> None:
         matches = client.match("pdq", CODES)
         assert matches.ref == ["ref-0", "ref-1", "ref-2"]
         assert matches.hash == ["", "", ""]
-        assert matches.query.tolist() == [0, 1, 2]
-        for ask in (lambda: matches.distance, lambda: matches[0], lambda: list(matches)):
-            with pytest.raises(PermissionError, match="hides distances"):
-                ask()
+        assert matches.distance.tolist() == [None] * 3
+        assert matches[1][0]._asdict().items() >= {"query": 1, "distance": None}.items()
+        assert matches.query[matches.distance <= 256].tolist() == []
+        assert matches.to_arrow()["distance"].to_pylist() == [None] * 3
 
 
 # Parts.
@@ -487,6 +490,37 @@ def test_parts_whose_generations_never_agree(small_parts: None) -> None:
         ):
             client.match("pdq", codes)
         assert len(server.heard) < 40
+
+
+def test_what_is_too_much_at_a_time_is_asked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hashmatch.client.lookups._LEAST_CODES", 6)
+    codes = random_codes(100, 256)
+    told: list[int] = []
+
+    def behave(heard: Heard) -> Iterator[bytes]:
+        if heard.hashes > 13:
+            yield problem(413, "too much: send less at a time")
+        else:
+            yield numbered(heard, codes, 7)
+
+    with FakeServer(behave) as server, Client(server.url) as client:
+        matches = client.match("pdq", codes, progress=lambda done, _: told.append(done))
+        assert matches.ref == [f"ref-{row}" for row in range(100)]
+        assert sorted(heard.hashes for heard in server.heard)[:8] == [
+            12,
+            12,
+            12,
+            12,
+            13,
+            13,
+            13,
+            13,
+        ]
+        assert told == sorted(told) and told[-1] == 100 and len(told) == 8
+        server.behave = lambda heard: iter([problem(413, "too much: send less at a time")])
+        with pytest.raises(ValueError, match="too much"):
+            client.match("pdq", codes)
+        assert len(server.heard) < 60
 
 
 def test_an_error_of_a_part_is_that_of_all(small_parts: None) -> None:

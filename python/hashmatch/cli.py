@@ -26,7 +26,7 @@ from hashmatch.formats.reading import HashList
 from hashmatch.formats_cli import convert, formats
 from hashmatch.hash_cli import hash, scan
 from hashmatch.hash_types import HASH_TYPES, hash_type
-from hashmatch.known import Search, open_known, read_list
+from hashmatch.known import Search, Server, open_known, read_list
 from hashmatch.listed import names_of
 from hashmatch.options import (
     ColumnOption,
@@ -101,7 +101,26 @@ def match(
             metavar="HASHES", help="Known hashes: a list, a built index, or a database's folder."
         ),
     ],
-    uploads: Annotated[str, typer.Argument(metavar="UPLOADS", help="The list to look up in them.")],
+    uploads: Annotated[
+        str | None,
+        typer.Argument(metavar="UPLOADS", help="The list to look up in them.", show_default=False),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Look UPLOADS up in the database behind a server, with no HASHES: "
+            "unix:/run/hashmatch.sock, https://host:port or http://host:port.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="File with the token for the server.",
+            show_default="the environment variable HASHMATCH_TOKEN, if it is set",
+        ),
+    ] = None,
     type: Annotated[
         str | None,
         typer.Option(
@@ -173,6 +192,10 @@ def match(
     is given. Of a list that is no CSV, its ref, contributor, labels, quality and time_ms are
     columns too, where it has them.
 
+    With --server the known hashes are those of a database that `hashmatch serve` serves, and what
+    is printed is as of that database; --max-distance, --nearest, --set and --verdict are heeded
+    there. Where the server hides distances, the columns distance and match_hash are empty.
+
     With --type vpdq uploads are videos: a list that says which hashes are frames of one, such as
     vPDQ, or a folder of them. HASHES is a database, or likewise a list. Rows then hold upload (its
     name), match_id, kind, query_percent (how much of the upload's frames matched), video_percent
@@ -181,8 +204,7 @@ def match(
 
     Exit code: 0 if anything matched, 1 if nothing did, 2 after an error.
     """
-    if hashes == uploads == "-":
-        raise ValueError("HASHES and UPLOADS cannot both be standard input")
+    hashes, uploads = _known_and_uploads(hashes, uploads, server, token_file, hashes_format)
     on_terminal = output is None and sys.stdout.isatty()
     if format is None:
         format = Format.TABLE if on_terminal else Format.CSV
@@ -192,19 +214,21 @@ def match(
     asked = Search(type, max_distance, nearest, threads, sets or None, verdicts or None)
     rule = video_rule(type, query_percent, video_percent, quality, steps, pictures)
     options = Options(column=column, delimiter=delimiter)
-    known_list = HashList(hashes, hashes_format, options, skip)
+    known_source: HashList | Server = HashList(hashes, hashes_format, options, skip)
+    if server is not None:
+        known_source = Server(server, token_file)
     rows = HashList(uploads, uploads_format, options, skip)
     if type == VPDQ:
         if nearest is not None:
             raise ValueError("--nearest is not for --type vpdq")
-        found_any = match_videos(known_list, rows, asked, rule, format, output)
+        found_any = match_videos(known_source, rows, asked, rule, format, output)
         raise typer.Exit(0 if found_any else 1)
 
     looked_up = matched = 0
     search_s = 0.0
     matched_ids = np.empty(0, np.uint64)
     names: tuple[str, ...] | None = None
-    with open_known(known_list, asked) as known:
+    with open_known(known_source, asked) as known:
         rows = replace(rows, options=replace(options, hash_type=known.kind.name))
         with (
             closed_pipe_is_quiet(),
@@ -232,6 +256,31 @@ def match(
         )
         tell_faults(known.faults + rows.faults)
     raise typer.Exit(0 if matched else 1)
+
+
+def _known_and_uploads(
+    first: str,
+    second: str | None,
+    server: str | None,
+    token_file: str | None,
+    hashes_format: str | None,
+) -> tuple[str, str]:
+    """HASHES and UPLOADS of the arguments, "" for HASHES where a server knows them. ValueError if
+    that is not what was given.
+    """
+    if server is not None:
+        if second is not None:
+            raise ValueError(f"--server knows the hashes: leave HASHES ({first}) out")
+        if hashes_format is not None:
+            raise ValueError("--hashes-format is for HASHES: leave it out")
+        return "", first
+    if token_file is not None:
+        raise ValueError("--token-file is for --server: leave it out")
+    if second is None:
+        raise ValueError("UPLOADS are missing: give HASHES and UPLOADS, or --server and UPLOADS")
+    if first == second == "-":
+        raise ValueError("HASHES and UPLOADS cannot both be standard input")
+    return first, second
 
 
 @app.command()

@@ -1,4 +1,6 @@
-"""What `hashmatch match` looks uploads up in: the index of a list, a built index, or a database."""
+"""What `hashmatch match` looks uploads up in: the index of a list, a built index, a database, or a
+server.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,7 @@ from hashmatch.matches import Matches
 from hashmatch.progress import progress_bar
 
 if TYPE_CHECKING:
+    from hashmatch.client import Client
     from hashmatch.database import Database, DatabaseMatches
 
 
@@ -162,11 +165,12 @@ class KnownIndex:
 
 @dataclass(frozen=True, slots=True)
 class KnownDatabase:
-    """The hashes of one type in a database, or in some of its sets."""
+    """The hashes of one type in a database, or in that behind a server, or in some of its sets."""
 
-    database: Database
+    database: Database | Client
     kind: HashType
     asked: Search
+    lookup: Callable[..., DatabaseMatches]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -198,14 +202,13 @@ class KnownDatabase:
         return status.signals if status else 0
 
     def search(self, codes: NDArray[np.uint8]) -> Found:
-        matches = self.database.match(
+        matches = self.lookup(
             self.kind.name,
             codes,
             self.asked.sets,
             self.asked.max_distance,
             self.asked.verdicts,
             self.asked.nearest,
-            self.asked.threads,
         )
         return Found(matches, partial(self._describe, matches))
 
@@ -219,13 +222,38 @@ class KnownDatabase:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that knows the hashes."""
+
+    address: str
+    #: A file with the token; None for that of the environment.
+    token_file: str | None = None
+
+    def connect(self, asked: Search) -> Client:
+        """A client of it. ValueError if something is asked for that it does not heed."""
+        if asked.threads:
+            raise ValueError("--threads is for a search in this process: leave it out")
+        token = None
+        if self.token_file is not None:
+            with open(self.token_file, encoding="ascii", errors="replace") as file:
+                token = file.read().strip()
+        return hashmatch.connect(self.address, token=token)
+
+
 @contextmanager
-def open_known(hash_list: HashList, asked: Search) -> Iterator[Known]:
-    """The known hashes in a list, or in the built index or the folder of a database at its path."""
-    path = hash_list.path
+def open_known(source: HashList | Server, asked: Search) -> Iterator[Known]:
+    """The known hashes in a list, or in the built index or the folder of a database at its path, or
+    behind a server.
+    """
+    if isinstance(source, Server):
+        with source.connect(asked) as client:
+            yield _in_database(client, asked, client.match)
+        return
+    hash_list, path = source, source.path
     if os.path.isdir(path):
         with hashmatch.open(path) as database:
-            yield _in_database(database, asked)
+            yield _in_database(database, asked, partial(database.match, threads=asked.threads))
         return
     if asked.sets or asked.verdicts:
         raise ValueError(f"{path} is no database: leave --set and --verdict out")
@@ -242,12 +270,14 @@ def open_known(hash_list: HashList, asked: Search) -> Iterator[Known]:
     yield KnownIndex(known, whole(within, "--max-distance", 0, known.index.bits), asked)
 
 
-def _in_database(database: Database, asked: Search) -> KnownDatabase:
+def _in_database(
+    database: Database | Client, asked: Search, lookup: Callable[..., DatabaseMatches]
+) -> KnownDatabase:
     held = list(database.status().types)
     kind = hash_type(asked.type or (held[0] if len(held) == 1 else "pdq"))
     if asked.max_distance is not None:
         whole(asked.max_distance, "--max-distance", 0, kind.bits)
-    return KnownDatabase(database, kind, asked)
+    return KnownDatabase(database, kind, asked, lookup)
 
 
 def _open_index(path: str, type: str | None) -> Index:

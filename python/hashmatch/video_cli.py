@@ -20,13 +20,14 @@ import hashmatch
 from hashmatch.console import closed_pipe_is_quiet, count, duration, tell, tell_faults
 from hashmatch.formats.model import Block, ListError
 from hashmatch.formats.reading import HashList
-from hashmatch.known import Search
+from hashmatch.known import Search, Server
 from hashmatch.listed import Cell, Texts
 from hashmatch.progress import progress_bar
 from hashmatch.report import Format, Row, open_report
 from hashmatch.vpdq import Frames
 
 if TYPE_CHECKING:
+    from hashmatch.client import Client
     from hashmatch.database import Database, VideoMatches
 
 #: What `--type` calls videos.
@@ -194,21 +195,24 @@ class VideoColumns:
 
 
 def match_videos(
-    known: HashList,
+    known: HashList | Server,
     uploads: HashList,
     asked: Search,
     rule: dict[str, Any],
     format: Format,
     output: str | None,
 ) -> bool:
-    """Print what uploads match, and return whether any did. `known` may have the path of a
-    database, `uploads` that of a folder; `rule` has arguments of `Database.match_videos`.
+    """Print what uploads match, and return whether any did. `known` may be a server, or have the
+    path of a database; `uploads` may have that of a folder; `rule` has arguments of
+    `Database.match_videos`.
     """
     quiet = output is None and sys.stdout.isatty() and format is not Format.TABLE
     looked_up = matched = 0
     search_s = 0.0
     items = np.empty(0, np.uint64)
     videos = _Videos(uploads)
+    if not isinstance(known, Server):
+        rule = {**rule, "threads": asked.threads}
     with _opened(known, asked) as (database, faults):
         with (
             closed_pipe_is_quiet(),
@@ -220,7 +224,7 @@ def match_videos(
                 begin = time.perf_counter()
                 matches = database.match_videos(
                     [video.frames for video in some],
-                    asked.sets, asked.max_distance, asked.verdicts, asked.threads, **rule,
+                    asked.sets, asked.max_distance, asked.verdicts, **rule,
                 )  # fmt: skip
                 search_s += time.perf_counter() - begin
                 looked_up += len(some)
@@ -263,10 +267,16 @@ def _rows(matches: VideoMatches, uploads: Sequence[_Upload]) -> list[Row]:
 
 
 @contextmanager
-def _opened(known: HashList, asked: Search) -> Iterator[tuple[Database, list[str]]]:
-    """The database in a folder, or one of the videos in a file for as long as it is needed; and
-    which of them were left out.
+def _opened(
+    known: HashList | Server, asked: Search
+) -> Iterator[tuple[Database | Client, list[str]]]:
+    """The database in a folder or behind a server, or one of the videos in a file for as long as it
+    is needed; and which of them were left out.
     """
+    if isinstance(known, Server):
+        with known.connect(asked) as client:
+            yield client, []
+        return
     path, options = known.path, known.options
     if path != "-" and os.path.isdir(path):
         with hashmatch.open(path) as database:

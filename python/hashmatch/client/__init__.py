@@ -18,19 +18,29 @@ is none; TimeoutError that it took too long.
 calls.py     what is asked, and what was answered; each method is a talk of such
 session.py   what both clients share: sync.py is for threads, aio.py for event loops
 tries.py     when a call is made again; errors.py, what refusals become
-lookups.py, videos.py, changes.py, questions.py    what the methods ask
-results.py, records.py    what they make of the answers
+lookups.py, videos.py, files.py, changes.py, questions.py    what the methods ask
+results.py, video_results.py, records.py, contents.py        what they make of the answers
 """
 
 from __future__ import annotations
 
 from hashmatch.client.aio import AsyncClient
 from hashmatch.client.changes import ClientChange
+from hashmatch.client.files import FileHash, FileMatches
 from hashmatch.client.records import ServerStatus
 from hashmatch.client.session import File
 from hashmatch.client.sync import Client
 
-__all__ = ["AsyncClient", "Client", "ClientChange", "ServerStatus", "aconnect", "connect"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientChange",
+    "FileHash",
+    "FileMatches",
+    "ServerStatus",
+    "aconnect",
+    "connect",
+]
 
 
 def connect(

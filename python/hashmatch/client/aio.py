@@ -10,10 +10,11 @@ from typing import Self, TypeVar
 
 import httpx
 
-from hashmatch.client import lookups, questions
-from hashmatch.client.calls import Answer, Asked, Call, Reply, Talk, ask
+from hashmatch.client import files, lookups, questions, videos
+from hashmatch.client.calls import Answer, Asked, Call, Outcome, Reply, Talk, TooMuch, ask
 from hashmatch.client.changes import ClientChange, Load, OnError
 from hashmatch.client.contents import Lines
+from hashmatch.client.files import FileMatches
 from hashmatch.client.lookups import Where
 from hashmatch.client.records import ServerStatus
 from hashmatch.client.session import CONNECTIONS, File, Session, head_of
@@ -21,6 +22,8 @@ from hashmatch.client.tries import Tries
 from hashmatch.codes import Codes
 from hashmatch.database.matches import DatabaseMatches
 from hashmatch.database.model import Batch, Counts, HistoryRow, Item, Removal, SetRecord
+from hashmatch.database.uploads import Rule, Steps, Upload
+from hashmatch.database.video_matches import VideoMatches
 from hashmatch.index import Progress
 from hashmatch.vocabulary import Opinion
 
@@ -67,6 +70,39 @@ class AsyncClient:
         return await self._result(
             lookups.match(self.server, type, codes, where, limit, bits, progress)
         )
+
+    async def match_videos(
+        self,
+        uploads: Upload | Sequence[Upload],
+        sets: Sequence[str] | None = None,
+        max_distance: int | None = None,
+        verdicts: Iterable[str] | None = None,
+        *,
+        query_percent: float = 80,
+        video_percent: float = 0,
+        quality_tolerance: int = 50,
+        steps: Steps = "filter-dedupe",
+        pictures: bool = True,
+        progress: Progress | None = None,
+    ) -> VideoMatches:
+        """`Client.match_videos`."""
+        rule = Rule(query_percent, video_percent, quality_tolerance, steps, pictures)
+        where = Where(sets, verdicts, max_distance)
+        return await self._result(videos.match_videos(self.server, uploads, where, rule, progress))
+
+    async def match_file(
+        self,
+        file: files.File,
+        sets: Sequence[str] | None = None,
+        max_distance: int | None = None,
+        verdicts: Iterable[str] | None = None,
+        *,
+        quality_tolerance: int = 50,
+    ) -> FileMatches:
+        """`Client.match_file`."""
+        where = Where(sets, verdicts, max_distance)
+        contents = await asyncio.to_thread(files.contents_of, file)
+        return await self._result(files.match_file(self.server, contents, where, quality_tolerance))
 
     # Reading.
 
@@ -152,29 +188,37 @@ class AsyncClient:
         try:
             asked = next(talk)
             while True:
-                asked = talk.send(await self._answers(asked))
+                asked = talk.send(await self._outcomes(asked))
         except StopIteration as end:
             result: _R = end.value
             return result
         finally:
             talk.close()
 
-    async def _answers(self, asked: Asked) -> list[Answer]:
-        after, room = asked.after, asyncio.Semaphore(CONNECTIONS)
+    async def _outcomes(self, asked: Asked) -> list[Outcome]:
+        room = asyncio.Semaphore(CONNECTIONS)
 
-        async def answer(number: int, call: Call) -> Answer:
+        async def made(number: int, call: Call) -> Outcome:
             async with room:
-                answer = await self._answer(call)
-            if after is not None:
-                after(number)
-            return answer
+                outcome = await self._outcome(call)
+            asked.after(number, outcome)
+            return outcome
 
-        tasks = [asyncio.ensure_future(answer(n, call)) for n, call in enumerate(asked.calls)]
+        tasks = [asyncio.ensure_future(made(n, call)) for n, call in enumerate(asked.calls)]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _outcome(self, call: Call) -> Outcome:
+        try:
+            return await self._answer(call)
+        except TooMuch as error:
+            if call.divisible:
+                return error
+            raise
 
     async def _answer(self, call: Call) -> Answer:
         tries = self._session.tries()

@@ -36,6 +36,8 @@ class Call:
     key: str | None = None
     #: Whether it may be sent again where it is not known what became of it.
     again: bool = True
+    #: Whether it may be asked in parts instead, where the server says that it is too much.
+    divisible: bool = False
     #: The answer is to be of this state or a newer one; or of the newest that there is.
     generation: int = 0
     newest: bool = False
@@ -79,18 +81,30 @@ class Answer:
     body: bytes = field(repr=False)
 
 
+class TooMuch(ValueError):
+    """A call asks for more than the server does at a time."""
+
+
+#: What there is of a call: only one that is divisible may have been too much.
+Outcome: TypeAlias = Answer | TooMuch
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Calls that may be made at the same time; `after` is told the number of each that is done."""
+    """Calls that may be made at the same time. `after` is told the number of each that has been
+    made, and what there is of it.
+    """
 
     calls: Sequence[Call]
-    after: Callable[[int], object] | None = None
+    after: Callable[[int, Outcome], object] = lambda number, outcome: None
 
 
-Talk: TypeAlias = Generator[Asked, Sequence[Answer], _R]
+Talk: TypeAlias = Generator[Asked, Sequence[Outcome], _R]
 
 
 def ask(call: Call) -> Talk[Answer]:
     """The answer to one call."""
     (answer,) = yield Asked([call])
+    if isinstance(answer, TooMuch):
+        raise answer
     return answer

@@ -8,7 +8,6 @@ from typing import Any
 
 from hashmatch.client.errors import unusable
 from hashmatch.client.records import Fields
-from hashmatch.codes import hex_fault
 from hashmatch.database.model import Item, Signal
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.vocabulary import KINDS, VERDICT_BITS, Opinion
@@ -83,8 +82,7 @@ def _opinions(fields: Fields, ref: str) -> list[Opinion]:
 
 
 def _signal(fields: Fields) -> Signal:
-    name, digits = fields.one_of("type", tuple(HASH_TYPES)), fields.text("hash")
-    if fault := hex_fault(digits, HASH_TYPES[name]):
-        raise fields.unusable("hash", fault)
+    name = fields.one_of("type", tuple(HASH_TYPES))
+    digits = fields.code("hash", name)
     quality, time_ms = fields.maybe_whole("quality"), fields.maybe_whole("time_ms")
     return Signal(name, bytes.fromhex(digits), quality, time_ms)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hashmatch.client.calls import Answer, Reply
+from hashmatch.client.calls import Answer, Reply, TooMuch
 
 #: Of what a reply says that is no problem document, so much is shown.
 _SHOWN = 200
@@ -42,7 +42,9 @@ def _error(reply: Reply, server: str) -> Exception:
         return PermissionError(f"{message}: give token=..., or set HASHMATCH_TOKEN")
     if status == 403:
         return PermissionError(message)
-    if problem and status in (400, 404, 409, 413, 415, 422):
+    if problem and status == 413:
+        return TooMuch(message)
+    if problem and status in (400, 404, 409, 415, 422):
         return ValueError(message)
     if 300 <= status < 400:
         return unusable(server, f"it refers to {reply.headers.get('location', '')[:_SHOWN]!r}")

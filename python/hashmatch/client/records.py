@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hashmatch.arguments import MAX_ID
 from hashmatch.client.calls import Answer
 from hashmatch.client.errors import unusable
+from hashmatch.codes import hex_fault
 from hashmatch.database.model import Event, HistoryRow, SetRecord, TypeStatus
+from hashmatch.hash_types import HASH_TYPES
 from hashmatch.vocabulary import KINDS, VERDICT_BITS
 
 #: A set's number is its catalog's own, and not told.
@@ -44,6 +47,13 @@ class Fields:
             raise self.unusable(name, "is no whole number of at least 0")
         return int(value)
 
+    def id(self, name: str) -> int:
+        """A signal's."""
+        value = self.whole(name)
+        if value > MAX_ID:
+            raise self.unusable(name, "is no id")
+        return value
+
     def number(self, name: str) -> float:
         value = self._of(name, (int, float), "a number")
         if isinstance(value, bool):
@@ -65,6 +75,20 @@ class Fields:
         if text not in known:
             raise self.unusable(name, f"is none of {', '.join(known)}")
         return text
+
+    def some_of(self, name: str, known: Sequence[str]) -> list[Any]:
+        """Texts that are among these."""
+        texts = self.texts(name)
+        if not set(texts) <= set(known):
+            raise self.unusable(name, f"has others than {', '.join(known)}")
+        return texts
+
+    def code(self, name: str, hash_type: str) -> str:
+        """A hash of a type."""
+        digits = self.text(name)
+        if fault := hex_fault(digits, HASH_TYPES[hash_type]):
+            raise self.unusable(name, fault)
+        return digits
 
     def texts(self, name: str) -> list[str]:
         values = self._of(name, list, "a list")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,32 +14,32 @@ from numpy.typing import NDArray
 from hashmatch import wire
 from hashmatch.client.calls import PACKED, Answer
 from hashmatch.client.errors import unusable
+from hashmatch.client.records import Fields
 from hashmatch.codes import hex_fault
 from hashmatch.database.engine import AsOf, Owners, Verdicts
 from hashmatch.database.matches import DatabaseMatches
 from hashmatch.database.model import Joined
 from hashmatch.hash_types import HASH_TYPES
-from hashmatch.vocabulary import VERDICT_BITS
+from hashmatch.vocabulary import KINDS, VERDICT_BITS
 
 Ids = NDArray[np.uint64]
 
 
-def matches_of(answers: Sequence[Answer], queries: Sequence[int], server: str) -> DatabaseMatches:
-    """The matches in packed answers of one generation, which are of so many queries each.
+def matches_of(answers: Sequence[tuple[Answer, int]], server: str) -> DatabaseMatches:
+    """The matches in packed answers of one generation, each with the number of its queries.
 
     ConnectionError if one of them is no such answer.
     """
-    pairs = zip(answers, queries, strict=True)
-    parts = [_packed(answer, count, server) for answer, count in pairs]
-    joined = _joined([part.joined for part in parts if part.joined is not None])
-    return DatabaseMatches(_Columns(parts, server), as_of(answers[0].generation, joined), joined)
+    parts = [_packed(answer, queries, server) for answer, queries in answers]
+    said = _joined([part.joined for part in parts if part.joined is not None])
+    return DatabaseMatches(_Columns(parts), as_of(parts[0].generation, said), said)
 
 
 def nothing_of(answer: Answer, queries: int, server: str) -> DatabaseMatches:
     """The matches of so many queries where nothing was looked in, by an answer to none."""
     part = replace(_packed(answer, 0, server), offsets=np.zeros(queries + 1, np.int64))
     joined = _joined([])
-    return DatabaseMatches(_Columns([part], server), as_of(answer.generation, joined), joined)
+    return DatabaseMatches(_Columns([part]), as_of(answer.generation, joined), joined)
 
 
 def _packed(answer: Answer, queries: int, server: str) -> wire.Packed:
@@ -68,14 +67,16 @@ def _packed(answer: Answer, queries: int, server: str) -> wire.Packed:
 class _Columns:
     """The columns of some answers, one after another. All are read-only."""
 
-    def __init__(self, parts: Sequence[wire.Packed], server: str) -> None:
-        self._server = server
+    def __init__(self, parts: Sequence[wire.Packed]) -> None:
+        self._parts = len(parts)
         self.id: Ids = _one([part.signal for part in parts], np.uint64)
         self._distances = [part.distance for part in parts if part.distance is not None]
-        self._hidden = len(self._distances) < len(parts)
         begins = np.cumsum([0, *(part.offsets[-1] for part in parts)])
         offsets = [part.offsets[1:] + begin for part, begin in zip(parts, begins, strict=False)]
         self.offsets: NDArray[np.int64] = _one([np.zeros(1, np.int64), *offsets], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.id)
 
     @cached_property
     def query(self) -> NDArray[np.int64]:
@@ -85,14 +86,15 @@ class _Columns:
 
     @cached_property
     def distance(self) -> NDArray[np.uint16]:
-        """PermissionError where the server does not tell."""
-        if self._hidden:
-            fault = (
-                "the server hides distances: use the columns query, signal, ref, set, "
-                "contributor, labels and verdicts"
-            )
-            raise PermissionError(errno.EACCES, fault, self._server)
+        if len(self._distances) < self._parts:
+            return hidden(len(self.id))
         return _one(self._distances, np.uint16)
+
+
+def hidden(rows: int) -> NDArray[np.uint16]:
+    """Distances that the server does not tell: masked, so None in lists, and near nothing."""
+    far = np.full(rows, np.iinfo(np.uint16).max, np.uint16)
+    return np.ma.masked_array(far, mask=True, hard_mask=True)
 
 
 def _one(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
@@ -103,14 +105,21 @@ def _one(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
     return column
 
 
+def together(
+    offsets: NDArray[np.int64], signal: Ids, distance: NDArray[np.uint16] | None
+) -> _Columns:
+    """Columns of the matches of one answer; without distances where they are not told."""
+    return _Columns([wire.Packed(0, offsets, signal, distance, None)])
+
+
 def _joined(parts: Sequence[Mapping[str, Sequence[Any]]]) -> Said:
     """What answers of one generation say of signals, each once."""
     columns = {
         name: [value for part in parts for value in part.get(name, ())] for name in wire.JOINED
     }
     ids, rows = np.unique(np.array(columns["signal"], np.uint64), return_index=True)
-    if len(parts) > 1:
-        order = rows.tolist()
+    order = rows.tolist()
+    if order != list(range(len(columns["signal"]))):
         columns = {
             name: [values[row] for row in order] if values else []
             for name, values in columns.items()
@@ -148,6 +157,30 @@ class Said:
             [bytes.fromhex(digits) for digits in columns["hash"] or [""] * len(rows)],
             [json.dumps(labels) if labels else None for labels in columns["labels"]],
         )
+
+
+def said_of(rows: Sequence[Fields], id: str, hash_type: str) -> Said:
+    """The same out of matches in JSON, whose signals or items have their id under that name."""
+    ids = [row.id(id) for row in rows]
+    columns: dict[str, Sequence[Any]] = {
+        "signal": ids,
+        "first": ids,
+        "type": [hash_type] * len(rows),
+        "hash": [row.code("hash", hash_type) for row in rows] if _all_have(rows, "hash") else [],
+        "ref": [row.text("ref") for row in rows],
+        "set": [row.text("set") for row in rows],
+        "contributor": [row.text("contributor") for row in rows],
+        "kind": [row.one_of("kind", KINDS) for row in rows],
+        "labels": [row.texts("labels") for row in rows],
+        "verdicts": [row.some_of("verdicts", tuple(VERDICT_BITS)) for row in rows],
+        "quality": [None] * len(rows),
+        "time_ms": [None] * len(rows),
+    }
+    return _joined([columns])
+
+
+def _all_have(rows: Sequence[Fields], name: str) -> bool:
+    return bool(rows) and all(name in row for row in rows)
 
 
 def as_of(generation: int, said: Said) -> AsOf:

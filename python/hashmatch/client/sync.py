@@ -14,10 +14,11 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from hashmatch.client import lookups, questions
-from hashmatch.client.calls import Answer, Asked, Call, Reply, Talk, ask
+from hashmatch.client import files, lookups, questions, videos
+from hashmatch.client.calls import Answer, Asked, Call, Outcome, Reply, Talk, TooMuch, ask
 from hashmatch.client.changes import ClientChange, Load, OnError
 from hashmatch.client.contents import Lines
+from hashmatch.client.files import FileMatches
 from hashmatch.client.lookups import Where
 from hashmatch.client.records import ServerStatus
 from hashmatch.client.session import CONNECTIONS, File, Session, head_of
@@ -25,6 +26,8 @@ from hashmatch.client.tries import Tries
 from hashmatch.codes import Codes
 from hashmatch.database.matches import DatabaseMatches
 from hashmatch.database.model import Batch, Counts, HistoryRow, Item, Removal, SetRecord
+from hashmatch.database.uploads import Rule, Steps, Upload
+from hashmatch.database.video_matches import VideoMatches
 from hashmatch.index import Progress
 from hashmatch.vocabulary import Opinion
 
@@ -35,7 +38,8 @@ class Client:
     """The database behind a server. `hashmatch.connect(server)` makes one.
 
     It has the methods and the results of `Database`. An answer is of one generation, which it
-    names, and of none older than the changes that were made through this client.
+    names, and of none older than the changes that were made through this client. Of a server that
+    hides distances they are masked (None in rows), and hashes are "".
 
     Any number of threads may use a client, and forked children. It connects when it is first used.
     One that was given no token can be pickled.
@@ -77,6 +81,43 @@ class Client:
         """
         where = Where(sets, verdicts, max_distance)
         return self._result(lookups.match(self.server, type, codes, where, limit, bits, progress))
+
+    def match_videos(
+        self,
+        uploads: Upload | Sequence[Upload],
+        sets: Sequence[str] | None = None,
+        max_distance: int | None = None,
+        verdicts: Iterable[str] | None = None,
+        *,
+        query_percent: float = 80,
+        video_percent: float = 0,
+        quality_tolerance: int = 50,
+        steps: Steps = "filter-dedupe",
+        pictures: bool = True,
+        progress: Progress | None = None,
+    ) -> VideoMatches:
+        """`Database.match_videos`; many uploads are sent in several requests, as by `match`."""
+        rule = Rule(query_percent, video_percent, quality_tolerance, steps, pictures)
+        where = Where(sets, verdicts, max_distance)
+        return self._result(videos.match_videos(self.server, uploads, where, rule, progress))
+
+    def match_file(
+        self,
+        file: files.File,
+        sets: Sequence[str] | None = None,
+        max_distance: int | None = None,
+        verdicts: Iterable[str] | None = None,
+        *,
+        quality_tolerance: int = 50,
+    ) -> FileMatches:
+        """What a file matches: a picture by PDQ, a video by those of its frames, any file by the
+        digests that are known of some. The server hashes it. `file` is its path, or its bytes.
+
+        Pictures, and frames, of a quality below `quality_tolerance` are not looked up. ValueError
+        if the file cannot be hashed, or is larger than the server takes.
+        """
+        where, contents = Where(sets, verdicts, max_distance), files.contents_of(file)
+        return self._result(files.match_file(self.server, contents, where, quality_tolerance))
 
     # Reading.
 
@@ -171,35 +212,40 @@ class Client:
         try:
             asked = next(talk)
             while True:
-                asked = talk.send(self._answers(asked))
+                asked = talk.send(self._outcomes(asked))
         except StopIteration as end:
             result: _R = end.value
             return result
         finally:
             talk.close()
 
-    def _answers(self, asked: Asked) -> list[Answer]:
+    def _outcomes(self, asked: Asked) -> list[Outcome]:
         calls, after = asked.calls, asked.after
         if len(calls) == 1:
-            answer = self._answer(calls[0])
-            if after is not None:
-                after(0)
-            return [answer]
+            outcome = self._outcome(calls[0])
+            after(0, outcome)
+            return [outcome]
         ended = threading.Event()
         pool = ThreadPoolExecutor(min(CONNECTIONS, len(calls)), "hashmatch-client")
         try:
-            numbers = {pool.submit(self._answer, call, ended): n for n, call in enumerate(calls)}
+            numbers = {pool.submit(self._outcome, call, ended): n for n, call in enumerate(calls)}
             for future in as_completed(numbers):
-                future.result()
-                if after is not None:
-                    after(numbers[future])
+                after(numbers[future], future.result())
             return [future.result() for future in numbers]
         finally:
             # After an error or an interrupt: those that are amid a request end with it.
             ended.set()
             pool.shutdown(cancel_futures=True)
 
-    def _answer(self, call: Call, ended: threading.Event | None = None) -> Answer:
+    def _outcome(self, call: Call, ended: threading.Event | None = None) -> Outcome:
+        try:
+            return self._answer(call, ended)
+        except TooMuch as error:
+            if call.divisible:
+                return error
+            raise
+
+    def _answer(self, call: Call, ended: threading.Event | None) -> Answer:
         tries = self._session.tries()
         while True:
             try:

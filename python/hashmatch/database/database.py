@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -196,6 +196,11 @@ class Database:
     def path(self) -> Path:
         """The folder."""
         return self._path
+
+    @property
+    def set_names(self) -> Collection[str]:
+        """The names of the hash sets, in no order, as of the current generation."""
+        return self._open_state().sets.keys()
 
     def sets(self) -> list[SetRecord]:
         """The hash sets, in the order of their names, as of the current generation."""

@@ -8,8 +8,8 @@ import time
 from hashmatch.server.callers import ANYONE, SCOPES, Caller
 from hashmatch.server.http import Request
 from hashmatch.server.journal import Journal
-from hashmatch.server.limits import Rates, Refused, Room
-from hashmatch.server.problems import Problem
+from hashmatch.server.limits import Rates, Room
+from hashmatch.server.problems import Problem, Refused
 from hashmatch.server.service import Service
 from hashmatch.server.settings import Settings
 from hashmatch.server.stuck import Stuck
@@ -54,13 +54,15 @@ class Gate:
         self._looked = 0.0
         self._looking = False
 
-    def admit(self, request: Request) -> None:
+    async def admit(self, request: Request) -> None:
         """Let a request in, and note its caller. Problem if it is not let in."""
         if not self._ticking:
             self._ticking = True
             self._tick()
         try:
             self._admit(request)
+            if request.place is not None and not request.has_body:
+                await request.place.work()
         except Refused as refused:
             request.refused = refused.reason
             raise
@@ -75,8 +77,6 @@ class Gate:
             self._rates.take(caller.name)
         if path != _METRICS:
             request.place = self._room.place(caller.name)
-            if not request.has_body:
-                request.place.work()
 
     def _caller(self, request: Request) -> Caller:
         header = request.header(b"authorization")
@@ -104,7 +104,7 @@ class Gate:
         if request.place is not None:
             request.place.leave()
         if not request.route:
-            request.route = getattr(request.scope.get("route"), "path", "")
+            request.route = getattr(request.scope.get("route"), "path_format", "")
         if fault is not None:
             self._service.metrics.failed("request")
         seconds = time.perf_counter() - began

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
-from hashmatch.server.limits import Place, Refused
-from hashmatch.server.problems import MEDIA_TYPE, Problem
+from hashmatch.server.problems import MEDIA_TYPE, Problem, Refused
 
 if TYPE_CHECKING:
     from hashmatch.server.callers import Caller
+    from hashmatch.server.limits import Place
     from hashmatch.server.settings import Settings
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -154,8 +154,7 @@ class Request:
             try:
                 self.place.hold(size)
                 if self._complete:
-                    self.place.work()
-                    await self.place.turn()
+                    await self.place.work()
             except Refused as refused:
                 self.refused = refused.reason
                 raise

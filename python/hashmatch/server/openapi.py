@@ -17,7 +17,8 @@ from hashmatch.server.gate import OPEN
 from hashmatch.server.openapi_hma import HMA
 from hashmatch.server.openapi_lookups import LOOKUPS
 from hashmatch.server.openapi_pages import PAGES
-from hashmatch.server.openapi_parts import CODE, HEADERS, PARAMETERS, SCHEMAS, problem
+from hashmatch.server.openapi_parts import CODE, HEADERS, PARAMETERS, problem
+from hashmatch.server.openapi_schemas import SCHEMAS
 
 Document: TypeAlias = dict[str, Any]
 

@@ -52,3 +52,20 @@ class Problem(Exception):
             if (value := getattr(self, name)) is not None:
                 parts[name] = value
         return orjson.dumps(parts)
+
+
+class Refused(Problem):
+    """There is no room, or nobody knows who asks. Answered after a pause: see Gate.pause."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        reason: str,
+        *,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(status, detail, retry_after=retry_after, headers=headers)
+        #: As it is counted: one of a few words.
+        self.reason = reason

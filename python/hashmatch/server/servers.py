@@ -6,12 +6,14 @@ it works on, and its coroutine ends. Neither starts or stops the application, wr
 accesses, or says its version. Where they differ:
 
 granian  closes a connection that brings no whole head of a request in idle_seconds, before the
-         first one or between two. Heads of more than about 100 kB, or 100 headers, get 431. More
-         than max_connections wait to be accepted. `scope["client"]` is ("", "0") on a Unix socket,
-         and otherwise has the port as a text. A revocation list is used however old it is.
-uvicorn  has no such limits of its own, so they are set here: see `limited`. What is too large gets
-         400, and more than max_connections are closed. `scope["client"]` is None on a Unix socket.
-         A revocation list that has expired lets nobody in.
+         first one or between two. Heads of more than about 100 kB, or 100 headers, get 431. What
+         is more than max_connections waits to be accepted. `scope["client"]` is ("", "0") on a
+         Unix socket, and has the port as a text. A caller may take 10 s to agree on TLS. A
+         revocation list is heeded however old it is.
+uvicorn  has no such limits of its own, so they are set here: see uvicorn_limits.py. A head that is
+         too large gets 400, and what is more than max_connections is closed. `scope["client"]` is
+         None on a Unix socket. A caller may take 60 s to agree on TLS. A revocation list that has
+         expired lets nobody in.
 
 Neither tells the application whom a caller's certificate names.
 """

@@ -28,15 +28,11 @@ def server_context(settings: Settings) -> ssl.SSLContext:
     _require_pem("tls_certificate", settings.tls_certificate, "CERTIFICATE")
     _require_pem("tls_key", settings.tls_key, "PRIVATE KEY")
     try:
-        # An empty password, rather than being asked for one.
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key, lambda: "")
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
     except ssl.SSLError as error:
+        fault = f"is {settings.tls_key}, which cannot be used: {_reason(error)}"
         if error.reason == "KEY_VALUES_MISMATCH":
             fault = f"is {settings.tls_key}, which is not the key of {settings.tls_certificate}"
-        else:
-            fault = (
-                f"{settings.tls_key} cannot be used ({_reason(error)}); it may have no passphrase"
-            )
         raise TlsFault("tls_key", fault) from None
     if settings.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
@@ -60,6 +56,8 @@ def _require_pem(name: str, path: Path, kind: str) -> None:
         content = path.read_bytes()
     except OSError as error:
         raise TlsFault(name, f"is {path}, which cannot be read: {error.strerror}") from None
+    if b"ENCRYPTED" in content:
+        raise TlsFault(name, f"is {path}, which has a passphrase: `openssl pkey` takes it off")
     if not any(
         line.startswith(b"-----BEGIN ") and line.endswith(f"{kind}-----".encode())
         for line in map(bytes.strip, content.splitlines())

@@ -1,8 +1,9 @@
-"""Whose request is next, where several are there at a time.
+"""Whose request is next, where those of several callers wait.
 
-What a request does on the event loop it does in one go. Without turns, requests would be worked on
-in the order in which they came, so that one of a caller who sends one would wait for the hundred of
-a caller who sends a hundred. With them callers alternate, and each waits for its own.
+Most requests are answered in one go, each while the others wait. So that a caller with very many
+connections does not have everybody wait for it, the event loop begins one request each time that it
+goes round, and the callers that have some waiting take turns: who asks for less than its share of
+what the process can do waits for about one request of the others, however many those are.
 """
 
 from __future__ import annotations
@@ -10,42 +11,60 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-#: Turns given in one round of the event loop: a round costs as much as a few turns.
-_TURNS = 4
+from hashmatch.server.problems import Refused
+
+#: As long as that after two callers alternated, turns are taken: alone, nobody waits.
+_ALTERNATING_SECONDS = 1.0
 
 
 class Turns:
-    """Gives turns to the requests of one event loop."""
+    """The turns of the requests of one event loop."""
 
-    def __init__(self) -> None:
-        #: Requests that wait, by caller; the first caller is the one whose turn is next.
+    def __init__(self, most_waiting: int) -> None:
+        """Of one caller so many requests may wait."""
+        self._most_waiting = most_waiting
+        #: The requests of each caller, in the order in which they came; whose turn is next first.
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        #: Whether somebody has had a turn in this round.
-        self._taken = False
+        self._going_round = False
+        self._last = ""
+        self._alternating_until = 0.0
 
-    async def take(self, name: str) -> None:
-        """Return when it is the turn of that caller, and of those of its requests the first."""
+    def take(self, name: str) -> asyncio.Future[None] | None:
+        """What a request of that caller has to await; None where it need not. Refused if too many
+        do.
+        """
         loop = asyncio.get_running_loop()
-        if not self._taken:
-            self._taken = True
-            loop.call_soon(self._give)
-            return
-        turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.setdefault(name, deque()).append(turn)
-        await turn
+        if name != self._last:
+            alone = not self._last
+            self._last = name
+            self._alternating_until = 0.0 if alone else loop.time() + _ALTERNATING_SECONDS
+        if not self._going_round:
+            if loop.time() < self._alternating_until:
+                self._going_round = True
+                loop.call_soon(self._next, loop)
+            return None
+        waiting = self._waiting.setdefault(name, deque())
+        if len(waiting) >= self._most_waiting:
+            raise Refused(
+                503,
+                f"{name} has {len(waiting)} requests waiting: ask again",
+                "waiting",
+                retry_after=1,
+            )
+        future = loop.create_future()
+        waiting.append(future)
+        return future
 
-    def _give(self) -> None:
-        given = 0
-        while self._waiting and given < _TURNS:
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin the next request, once those that arrived meanwhile are known."""
+        while self._waiting:
             name = next(iter(self._waiting))
-            turns = self._waiting.pop(name)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[name] = turns
-            # A request that was given up meanwhile needs none.
-            if not turn.done():
-                turn.set_result(None)
-                given += 1
-        self._taken = given > 0
-        if given:
-            asyncio.get_running_loop().call_soon(self._give)
+            waiting = self._waiting.pop(name)
+            future = waiting.popleft()
+            if waiting:
+                self._waiting[name] = waiting
+            if not future.done():
+                future.set_result(None)
+                loop.call_soon(self._next, loop)
+                return
+        self._going_round = False
