@@ -142,7 +142,7 @@ class Server:
         wanted = f"hashmatch.server.{module}".encode()
         return [
             pid
-            for pid in _children(self.process.pid)
+            for pid in children(self.process.pid)
             if wanted in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
 
@@ -167,7 +167,8 @@ def _flags(settings: Mapping[str, Any]) -> list[str]:
     return flags
 
 
-def _children(parent: int) -> list[int]:
+def children(parent: int) -> list[int]:
+    """The processes that it has started, and that live."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -23,7 +23,7 @@ import pytest
 
 import hashmatch
 from hashmatch.server.children import Deaths
-from serving import Server
+from serving import Server, children
 
 Http: TypeAlias = Literal["granian", "uvicorn"]
 ROWS = 20_000
@@ -173,6 +173,24 @@ class _Began:
     def answer(self) -> bytes:
         """All that comes until the connection is closed."""
         return _until_closed(self._socket)
+
+
+def test_it_goes_on_when_nobody_reads_what_it_says(path: Path, tmp_path: Path) -> None:
+    place = tmp_path / "socket"
+    command = [sys.executable, "-m", "hashmatch", "serve", str(path), f"--listen=unix:{place}"]
+    with subprocess.Popen([*command, "--read-only"], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        while b"  by " not in process.stderr.readline():
+            assert process.poll() is None
+        process.stderr.close()
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(place))) as client:
+            (worker,) = children(process.pid)
+            os.kill(worker, signal.SIGKILL)
+            wait_for(lambda: children(process.pid) not in ([], [worker]))
+            reply = client.post("http://sidecar/v1/match", json={"hashes": CODE}, timeout=60)
+            assert refs(reply) == ["picture-17"]
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_a_second_signal_ends_it_at_once(path: Path) -> None:

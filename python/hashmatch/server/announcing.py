@@ -19,11 +19,17 @@ NOTIFY = "NOTIFY_SOCKET"
 _NAMED_SETS = 5
 
 
+def say(message: str) -> None:
+    """On standard error, if somebody still reads it: what is served does not depend on that."""
+    with suppress(OSError):
+        tell(message)
+
+
 def announce(settings: Settings, listener: Listener, served: dict[str, Any]) -> None:
     """Say what is served where. `served` is what a worker reports."""
-    tell(f"serving {printable(str(settings.path))}, generation {served['generation']:,}")
+    say(f"serving {printable(str(settings.path))}, generation {served['generation']:,}")
     for name, fact in _facts(settings, listener, served):
-        tell(f"  {name:8} {printable(fact)}")
+        say(f"  {name:8} {printable(fact)}")
 
 
 def _facts(
@@ -70,7 +76,7 @@ def warn_of_clear_text(listener: Listener, settings: Settings) -> None:
         return
     host = listener.socket.getsockname()[0].partition("%")[0]
     if not ipaddress.ip_address(host).is_loopback:
-        tell(
+        say(
             f"hashmatch: tokens, hashes and answers are sent to {listener.address} and back in the "
             "clear, for all between to read: give --tls-certificate and --tls-key, or listen on "
             "127.0.0.1 or a Unix socket"

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hashmatch.console import printable, tell
-from hashmatch.server.announcing import NOTIFY, announce, notify_systemd, warn_of_clear_text
+from hashmatch.console import printable
+from hashmatch.server.announcing import NOTIFY, announce, notify_systemd, say, warn_of_clear_text
 from hashmatch.server.callers import SCOPES
 from hashmatch.server.children import Child, Deaths, Worker
 from hashmatch.server.settings import INTERNAL, PREFIX, Settings
@@ -135,7 +135,7 @@ class Supervisor:
                 break
             worker = post.worker
         if not trouble:
-            tell(f"hashmatch: a worker {fate}: another takes its place")
+            say(f"hashmatch: a worker {fate}: another takes its place")
 
     def _note(self, post: _Post, trouble: str) -> None:
         """Note how a worker began. What keeps them from it is said once, not at each attempt."""
@@ -143,7 +143,7 @@ class Supervisor:
             post.first.set_result(trouble)
         # If none can begin, that ends the command, which says why.
         if trouble and self._begun and trouble != self._said:
-            tell(f"hashmatch: a worker cannot begin, and is tried again: {printable(trouble)}")
+            say(f"hashmatch: a worker cannot begin, and is tried again: {printable(trouble)}")
         self._said = trouble
 
     def _start_worker(self) -> Worker:
@@ -162,7 +162,7 @@ class Supervisor:
             else:
                 self._children.add(child)
                 fate = await child.fate()
-            tell(f"hashmatch: the writer {fate}: another takes its place")
+            say(f"hashmatch: the writer {fate}: another takes its place")
             await asyncio.sleep(deaths.pause(time.monotonic() - began))
 
     async def _reload(self) -> None:
@@ -177,17 +177,17 @@ class Supervisor:
                 self._settings = self._settings_now()
                 for post in self._posts:
                     await self._replace(post)
-                tell("hashmatch: the settings were read again")
+                say("hashmatch: the settings were read again")
             except (ValueError, OSError) as error:
                 self._settings = before
-                tell(f"hashmatch: the settings stay as they were: {printable(str(error))}")
+                say(f"hashmatch: the settings stay as they were: {printable(str(error))}")
             notify_systemd("READY=1")
 
     def _settings_now(self) -> Settings:
         before, now = self._settings, self._reread()
         for name in _FIXED:
             if getattr(now, name) != getattr(before, name):
-                tell(f"hashmatch: {name} stays as it was until `hashmatch serve` is started again")
+                say(f"hashmatch: {name} stays as it was until `hashmatch serve` is started again")
         now = now.model_copy(update={name: getattr(before, name) for name in (*_FIXED, *INTERNAL)})
         return _with_callers(now, self._listener)
 
@@ -249,7 +249,7 @@ def _make_token(file: Path) -> None:
             f"cannot write a token to {file} ({error.strerror}): make one elsewhere with "
             "`hashmatch token add`, and give --tokens"
         ) from None
-    tell(
+    say(
         "hashmatch: made a token that may do everything, and is shown this once:\n"
         f"  {token}\n"
         "  Callers send `Authorization: Bearer TOKEN`; `hashmatch token` makes others."
