@@ -193,6 +193,17 @@ def test_it_goes_on_when_nobody_reads_what_it_says(path: Path, tmp_path: Path) -
         assert process.wait(30) == 0
 
 
+def test_what_takes_too_long_is_cut_off(path: Path, http: Http) -> None:
+    with Server(path, http, drain_seconds=0.5, read_only=True) as server:
+        with _Began(server.url.removeprefix("unix:"), "/v1/match", _JSON, LOOKUP) as half:
+            (worker,) = server.pids("worker")
+            assert server.stop() == 0
+            assert not _lives(worker)
+            with pytest.raises(OSError):
+                half.send()
+        assert "SIGKILL" not in server.log()
+
+
 def test_a_second_signal_ends_it_at_once(path: Path) -> None:
     with Server(path, drain_seconds=60, read_only=True) as server:
         place = server.url.removeprefix("unix:")
