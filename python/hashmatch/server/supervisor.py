@@ -55,7 +55,7 @@ class Supervisor:
         self._ending = asyncio.Event()
         self._told_to_reload = asyncio.Event()
         #: Whether a worker has been ready.
-        self._begun = False
+        self._begun = asyncio.Event()
         #: Why a worker could not begin, as it was said last.
         self._said = ""
 
@@ -108,7 +108,7 @@ class Supervisor:
         facts = next(filter(None, served), None)
         if facts is None:
             raise OSError(troubles[0])
-        self._begun = True
+        self._begun.set()
         announce(self._settings, self._listener, facts)
         notify_systemd("READY=1")
 
@@ -123,6 +123,8 @@ class Supervisor:
                 self._note(post, f"a worker cannot be started: {error.strerror}")
             else:
                 await self._watch(post, post.worker)
+            # If none of the first can begin, there is no other.
+            await self._begun.wait()
             await asyncio.sleep(deaths.pause(time.monotonic() - began))
 
     async def _watch(self, post: _Post, worker: Worker) -> None:
@@ -142,7 +144,7 @@ class Supervisor:
         if not post.first.done():
             post.first.set_result(trouble)
         # If none can begin, that ends the command, which says why.
-        if trouble and self._begun and trouble != self._said:
+        if trouble and self._begun.is_set() and trouble != self._said:
             say(f"hashmatch: a worker cannot begin, and is tried again: {printable(trouble)}")
         self._said = trouble
 
