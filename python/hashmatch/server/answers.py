@@ -26,7 +26,6 @@ from hashmatch.server.service import Service
 #: An answer of so many matches or queries is made and sent at once.
 _AT_ONCE = 16_384
 
-
 Encode: TypeAlias = Callable[[Found], Iterator[Part]]
 
 
@@ -72,9 +71,8 @@ def _hidden(joined: Joined) -> list[bytes]:
 
 def about(joined: Joined, row: int, distances: bool) -> dict[str, Any]:
     """What is said of one signal. Its hash would tell the distance."""
-    hash = {"hash": joined.codes[row].hex()} if distances else {}
-    return {
-        **hash,
+    said = {"hash": joined.codes[row].hex()} if distances else {}
+    return said | {
         "ref": joined.refs[row],
         "set": joined.sets[row],
         "contributor": joined.contributors[row],
