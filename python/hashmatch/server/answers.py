@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hashmatch import wire
 from hashmatch.database.model import Joined, verdicts_of
+from hashmatch.distinct import distinct
 from hashmatch.server.arrow_form import arrow_parts
 from hashmatch.server.found import BLOCK, Found
 from hashmatch.server.http import Part, Reply
@@ -99,7 +100,7 @@ def _packed_joined(found: Found, signal: NDArray[np.uint64]) -> list[bytes]:
     """The joined part, in pieces."""
     names = [name for name in wire.JOINED if found.distances or name != wire.HASH]
     pieces: dict[str, list[bytes]] = {name: [] for name in names}
-    signals = np.unique(signal)
+    signals = distinct(signal)
     for begin in range(0, len(signals), BLOCK):
         joined = found.matches.described(signals[begin : begin + BLOCK])
         for name in names:
