@@ -14,6 +14,7 @@ from database_model import codes_near
 from databases import filled
 from hashmatch import Database
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.server import matching
 from hashmatch.server.arrow_form import arrow_codes
 from hashmatch.server.problems import Problem
 from mutation import mutants
@@ -358,4 +359,20 @@ def test_deep_values_are_told_as_what_they_are(database: Database) -> None:
                     reply = await client.post("/v1/match/video", content=videos, headers=headers)
                     assert reply.status_code in (400, 413), reply.text
 
+    with_application(database.path, use)
+
+
+def test_without_pyarrow(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def need(module: str, extra: str) -> None:
+        raise ImportError(f"{module} is not installed: pip install 'hashmatch[{extra}]'")
+
+    async def use(client: httpx.AsyncClient) -> None:
+        arrow = await client.post("/v1/match", **as_body(ARROW, random_codes(1, 256)))
+        assert "hashmatch[arrow]" in problem(arrow, 415)["detail"]
+        body = as_body(JSON, random_codes(1, 256))
+        asked = await client.post("/v1/match", **body, headers={"accept": ARROW})
+        assert "hashmatch[arrow]" in problem(asked, 406)["detail"]
+        assert (await client.post("/v1/match", **body)).status_code == 200
+
+    monkeypatch.setattr(matching, "need", need)
     with_application(database.path, use)
