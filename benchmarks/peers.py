@@ -65,11 +65,12 @@ def assert_same(index: hashmatch.Index, peer: Faiss, queries: Codes, max_distanc
 
 
 class ThreatExchange:
-    """The PDQ index of Meta's threatexchange package."""
+    """The PDQ index of Meta's threatexchange package, on one thread."""
 
     def __init__(self, codes: Codes) -> None:
         from threatexchange.signal_type.pdq.pdq_index import PDQIndex
 
+        faiss.omp_set_num_threads(1)
         self._index = PDQIndex(entries=((code.tobytes().hex(), None) for code in codes))
 
     def add(self, code: Codes) -> None:

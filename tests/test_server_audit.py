@@ -166,7 +166,26 @@ def test_another_programs_file_is_left_alone(folder: Path) -> None:
         read_lookups(folder)
 
 
-def test_a_sidecar_notes_and_shows_trouble(folder: Path) -> None:
+def test_a_sidecar_notes_who_looked_up_how_much(folder: Path) -> None:
+    async def use() -> None:
+        async with application(folder) as client:
+            hashes = {"type": "pdq", "hashes": ["0" * 64, "f" * 64]}
+            for _ in range(3):
+                assert len((await client.post("/v1/match", json=hashes)).json()["matches"]) == 1
+            await client.post("/v1/match", json={"type": "pdq", "hashes": ["no hash"]})
+            await client.get("/v1/sets")
+
+    asyncio.run(use())
+    sums = [0, 0, 0]
+    for row in read_lookups(folder):
+        assert (row.who, row.hash_type, set(row.matches)) == ("socket", "pdq", {"a"})
+        for place, number in enumerate((row.requests, row.hashes, row.matches["a"])):
+            sums[place] += number
+    assert sums == [3, 6, 3]
+    assert b"0000000000000000" not in (folder / "audit.db").read_bytes()
+
+
+def test_a_sidecar_shows_what_is_wrong_with_its_log(folder: Path) -> None:
     (folder / "audit.db").mkdir()
 
     async def use() -> httpx.Response:

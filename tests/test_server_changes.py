@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import orjson
 import pytest
 
 import hashmatch
 from serving import problem, with_application
-from writers import CODE, OTHER, WriterProcess, asked, good, made, writer_of
+from writers import CODE, JSON, OTHER, WriterProcess, asked, good, made, writer_of
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,6 @@ SAID = {"ref": "there", "contributor": "B", "verdict": "positive"}
 BAD: list[tuple[Any, str | None, int | None]] = [
     (7, None, None),
     ("a", None, None),
-    (None, None, None),
     ([], None, None),
     ([7], "0", None),
     ([[]], "0", None),
@@ -159,7 +160,7 @@ def test_bad_bodies_name_the_field_and_change_nothing(writer: WriterProcess) -> 
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b" ", b"{", b"[", b"nul", b"{}{}", b"\xff", b'{"checkpoint": "\xff"}', b"\0",
+        b"", b" ", b"{", b"[", b"nul", b"null", b"{}{}", b"\xff", b'{"checkpoint": "\xff"}', b"\0",
         b'{"checkpoint": "\\ud800"}', b'{"checkpoint": NaN}', b"[" * 100_000, b'{"a":' * 10_000,
         "\ufeff{}".encode(), '{"adds": []}'.encode("utf-16"), b'{"adds": [}', b"1e999",
         b'{"adds": [{"quality": ' + b"9" * 100_000 + b"}]}",
@@ -168,12 +169,46 @@ def test_bad_bodies_name_the_field_and_change_nothing(writer: WriterProcess) -> 
 def test_what_is_no_json(writer: WriterProcess, content: bytes) -> None:
     async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
         return [
-            await client.post("/v1/sets/a/changes", content=content),
-            await client.put("/v1/sets/new", content=content),
+            await client.post("/v1/sets/a/changes", headers=JSON, content=content),
+            await client.put("/v1/sets/new", headers=JSON, content=content),
         ]
 
     for reply in with_application(writer.path, use, writer_socket=writer.socket):
         assert problem(reply, 400)["detail"]
+
+
+def test_mutated_bodies_are_made_or_refused(writer: WriterProcess) -> None:
+    chance = random.Random(3)
+    change = {"adds": [good(labels=["x"], quality=5)], "removals": ["there"], "opinions": [SAID]}
+    content = orjson.dumps([change, change])
+    mutated = []
+    for _ in range(300):
+        body = bytearray(content)
+        for _ in range(chance.randint(1, 3)):
+            place = chance.randrange(len(body))
+            match chance.randrange(4):
+                case 0:
+                    body[place] = chance.choice(b'{}[]",:0a\\\xff\x00')
+                case 1:
+                    del body[place : place + chance.randint(1, 9)]
+                case 2:
+                    body[place:place] = body[: chance.randint(1, 40)]
+                case _:
+                    body[place] ^= 1 << chance.randrange(8)
+        mutated.append(bytes(body))
+
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return [
+            await client.post("/v1/sets/of/b/changes", headers=JSON, content=body)
+            for body in mutated
+        ]
+
+    replies = with_application(writer.path, use, writer_socket=writer.socket)
+    made = sum(reply.status_code == 200 for reply in replies)
+    refused = sum(reply.status_code == 400 for reply in replies)
+    assert made + refused == len(replies) and made > 3 and refused > 100
+    with hashmatch.open(writer.path) as database:
+        assert database.check() == []
 
 
 def test_bad_rows_may_be_left_out(writer: WriterProcess) -> None:
@@ -272,14 +307,53 @@ def test_too_large_a_body(writer: WriterProcess) -> None:
                 yield b" " * 500
 
         return [
-            await client.post("/v1/sets/a/changes", content=b" " * 1001),
-            await client.post("/v1/sets/a/changes", content=parts()),
-            await client.put("/v1/sets/new", content=parts()),
+            await client.post("/v1/sets/a/changes", headers=JSON, content=b" " * 1001),
+            await client.post("/v1/sets/a/changes", headers=JSON, content=parts()),
+            await client.put("/v1/sets/new", headers=JSON, content=parts()),
         ]
 
     settings = {"writer_socket": writer.socket, "max_body_bytes": 1000}
     for reply in with_application(writer.path, use, **settings):
         problem(reply, 413)
+
+
+def test_too_many_rows(writer: WriterProcess) -> None:
+    many = b",".join([b'"r"'] * 250_001)
+    bodies = [
+        b'{"removals":[%b]}' % many,
+        b'[{"removals":[%b]},{"removals":["r"]}]' % many[:-4],
+        b"[%b]" % b",".join([b"{}"] * 10_001),
+        b'{"adds":[%b]}' % (b"[]," * 2_500_002),
+    ]
+
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return [
+            await client.post("/v1/sets/a/changes", headers=JSON, content=body) for body in bodies
+        ]
+
+    for reply in with_application(writer.path, use, writer_socket=writer.socket):
+        assert "in parts" in problem(reply, 413)["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/json; charset=utf-16"},
+        {},
+        {**JSON, "Content-Encoding": "gzip"},
+    ],
+)
+def test_only_json_is_taken(writer: WriterProcess, headers: dict[str, str]) -> None:
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return [
+            await client.post("/v1/sets/a/changes", headers=headers, content=b"{}"),
+            await client.put("/v1/sets/new", headers=headers, content=b"{}"),
+        ]
+
+    for reply in with_application(writer.path, use, writer_socket=writer.socket):
+        problem(reply, 415)
 
 
 def test_keys_that_are_none(writer: WriterProcess) -> None:

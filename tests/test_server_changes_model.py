@@ -16,7 +16,7 @@ from catalog_model import Item, Model
 from change_model import CODES, OWNER, REFS, SETS, TYPES, Chance, apply
 from hashmatch.database import Counts
 from serving import problem, with_application
-from writers import writer_of
+from writers import JSON, writer_of
 
 #: Campaigns take more.
 STEPS = int(os.environ.get("HASHMATCH_CHANGE_STEPS", "2000"))
@@ -98,7 +98,7 @@ class Feed:
 
     async def _post(self, set_name: str, content: bytes, headers: dict[str, str]) -> httpx.Response:
         path = f"/v1/sets/{set_name}/changes"
-        return await self.client.post(path, content=content, headers=headers)
+        return await self.client.post(path, content=content, headers=JSON | headers)
 
     # What must be there.
 

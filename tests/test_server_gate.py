@@ -124,7 +124,7 @@ def test_what_is_open_is_open_and_nothing_else(server: Server) -> None:
             assert client.get(route).status_code == 200, route
             # A token that is wrong does not matter there.
             assert client.get(route, headers=bearer("x")).status_code == 200, route
-        for route in ("/page/../v1/status", "/page/nothing", "//v1/status", "/livez/", "/V1/sets"):
+        for route in ("/page/../v1/status", "/page/nothing", "/livez/", "/V1/sets"):
             assert client.get(route).status_code in (401, 404), route
 
 

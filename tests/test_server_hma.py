@@ -21,6 +21,7 @@ from hashmatch.database.upkeep import Upkeep
 from hashmatch.server import Settings, create_app, hma
 from hashmatch.server.callers import Caller
 from hashmatch.server.http import Message, Request
+from hashmatch.server.tokens import add_token
 from hma_answers import ANSWERED, COMPARED, MD5, PDQ, REFUSED, H
 from serving import problem, with_application
 
@@ -180,6 +181,22 @@ def test_status_is_alive(bank: Path) -> None:
     for path in ("/status", "/status/live"):
         (reply,) = get(bank, path)
         assert (reply.status_code, reply.text) == (200, "I-AM-ALIVE")
+
+
+def test_status_takes_no_token_and_lookups_do(bank: Path, tmp_path: Path) -> None:
+    token = add_token(tmp_path / "tokens", "reader", ["read"])
+    url = f"/m/raw_lookup?signal={H}&signal_type=pdq"
+
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return [
+            await client.get("/status"),
+            await client.get("/status/live"),
+            await client.get(url),
+            await client.get(url, headers={"authorization": f"Bearer {token}"}),
+        ]
+
+    replies = with_application(bank, use, tokens=tmp_path / "tokens", listen="127.0.0.1:0")
+    assert [reply.status_code for reply in replies] == [200, 200, 401, 200]
 
 
 def test_status_is_stale_while_the_newest_state_cannot_be_had(

@@ -15,7 +15,8 @@ from database_model import codes_near
 from databases import filled
 from hashmatch import Database
 from hashmatch.hash_types import HASH_TYPES
-from hashmatch.server import answers, matching
+from hashmatch.server import answers, found, matching
+from hashmatch.server.tokens import add_token
 from oracle import random_codes
 from server_answers import ABOUT, JSON, PACKED, TYPES, answer, as_body, rows_of, with_parameters
 from serving import application, problem, with_application
@@ -48,11 +49,11 @@ def test_every_encoding_answers_what_the_database_does(path: Path) -> None:
                 name, codes, asked.get("sets"), asked.get("max_distance"), asked.get("verdicts"),
                 asked.get("limit"),
             )  # fmt: skip
-            found = rows_of(wanted)
-            ids = [{key: row[key] for key in ("query", "signal", "distance")} for row in found]
+            joined = rows_of(wanted)
+            ids = [{key: row[key] for key in ("query", "signal", "distance")} for row in joined]
             for body in TYPES:
                 for accept in TYPES:
-                    for fields, rows in (("joined", found), ("ids", ids)):
+                    for fields, rows in (("joined", joined), ("ids", ids)):
                         arguments = with_parameters(
                             as_body(body, codes), asked | {"fields": fields}
                         )
@@ -115,8 +116,10 @@ def test_large_answers_come_in_parts(
     at_once = with_application(tmp_path, use)
     monkeypatch.setattr(answers, "_AT_ONCE", 100)
     in_parts = with_application(tmp_path, use)
+    monkeypatch.setattr(found, "_SHARED", 100)
+    apart = with_application(tmp_path, use)
     assert "content-length" in at_once.headers and "content-length" not in in_parts.headers
-    assert answer(at_once) == answer(in_parts) == (1, 3, wanted)
+    assert answer(at_once) == answer(in_parts) == answer(apart) == (1, 3, wanted)
     assert len(wanted) == 9_000
 
 
@@ -198,3 +201,51 @@ def test_hidden_distances(path: Path) -> None:
     assert ABOUT[0] == "hash"
     with hashmatch.open(path) as database:
         with_application(path, use, hide_distances=True)
+
+
+def test_callers_see_their_own_sets(path: Path, tmp_path: Path) -> None:
+    """Those that they may see, of those that there are; and they learn of no other."""
+    tokens = tmp_path / "tokens"
+    secret = add_token(tokens, "narrow", ["read"], ["films", "later"])
+    codes = codes_near("phash", 20, 1)
+    body = with_parameters(as_body(JSON, codes), {"type": "phash"})
+
+    async def use(client: httpx.AsyncClient) -> None:
+        client.headers["authorization"] = f"Bearer {secret}"
+        rows = answer(await client.post("/v1/match", **body))[2]
+        assert {row["set"] for row in rows} == {"films"}
+        with hashmatch.open(path) as database:
+            assert rows == rows_of(database.match("phash", codes, ["films"]))
+        assert (await client.post("/v1/sets/films/match", **body)).status_code == 200
+        for name, status, field in (("pictures", 403, "set"), ("nowhere", 403, "set"),
+                                    ("later", 400, "sets")):  # fmt: skip
+            asked = with_parameters(body, {"sets": ["films", name]})
+            detail = problem(await client.post("/v1/match", **asked), status, field=field)["detail"]
+            assert "pictures" not in detail.replace(repr(name), "")
+        problem(await client.post("/v1/sets/pictures/match", **body), 403, field="set")
+        problem(await client.post("/v1/sets/later/match", **body), 404, field="set")
+
+    with_application(path, use, tokens=tokens)
+
+
+def test_a_database_that_cannot_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(*arguments: Any, **named: Any) -> None:
+        raise OSError(5, "look at the disk", "catalog.db")
+
+    async def use(client: httpx.AsyncClient) -> None:
+        for rows in (1, 2, 2_000):
+            for media_type in TYPES:
+                body = as_body(media_type, random_codes(rows, 256))
+                reply = await client.post("/v1/match", **body)
+                assert "look at the disk" in problem(reply, 503, retry_after=1)["detail"]
+
+    monkeypatch.setattr(Database, "match", unreadable)
+    with_application(path, use)
+
+
+def test_what_is_kept_of_filters_has_a_bound(path: Path) -> None:
+    with hashmatch.open(path) as database:
+        code = random_codes(1, 256)
+        for distance in range(200):
+            database.match("pdq", code, max_distance=distance, verdicts=["none"])
+        assert len(database._upkeep.state.limits) <= 64

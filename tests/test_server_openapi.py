@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +17,7 @@ import hashmatch
 from hashmatch.server import Settings, Sidecar, create_app
 from hashmatch.server.app import ROUTES
 from hashmatch.server.matching import SET_ROUTES
-from serving import with_application
+from serving import problem, with_application
 from writers import writer_of
 
 CODE = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
@@ -70,10 +71,31 @@ def test_every_operation_says_what_callers_need_to_know(document: Any) -> None:
         assert ("413" in responses) == ("requestBody" in operation), path
         for status, response in responses.items():
             assert "Hashmatch-Generation" in response["headers"], (path, status)
-            problem = "application/problem+json" in response.get("content", {})
-            assert problem == (int(status) >= 400), path
+            is_problem = "application/problem+json" in response.get("content", {})
+            # HMA says in a word whether it is well.
+            assert is_problem == (int(status) >= 400 and path != "/status"), path
         if method == "POST" and path.startswith("/v1/"):
-            assert "example" in next(iter(operation["requestBody"]["content"].values())), path
+            media_type, body = next(iter(operation["requestBody"]["content"].items()))
+            assert "example" in body or media_type != "application/json", path
+
+
+def test_other_methods_are_refused(document: Any, tmp_path: Path) -> None:
+    hashmatch.open(tmp_path / "bank", "c").close()
+    found = operations(document)
+    paths = [path.replace("{set}", "shared") for path in document["paths"]]
+
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return [await client.request("DELETE", path) for path in paths]
+
+    for path, reply in zip(
+        document["paths"], with_application(tmp_path / "bank", use), strict=True
+    ):
+        assert "DELETE" in problem(reply, 405)["detail"]
+        allowed = set(reply.headers["allow"].split(", "))
+        # What ends as another route may be the name of a set.
+        assert "{set}" in path or allowed - {"HEAD"} == {
+            method for method, each in found if each == path and method != "HEAD"
+        }
 
 
 def test_examples_are_answered(document: Any, tmp_path: Path) -> None:
@@ -139,6 +161,9 @@ def test_the_page_of_the_document_is_complete_and_loads_nothing_else(
     assert "script" not in page.tags
     assert len(set(page.names)) == len(page.names)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.names)
+    commands = [shlex.split(each) for each in re.findall(r"curl .*?\S(?=\n[^ ])", page.text, re.S)]
+    urls = {command[-1].partition("?")[0].removeprefix("http://localhost") for command in commands}
+    assert urls == {path.replace("{set}", "shared") for path in document["paths"]}
     for (method, path), operation in operations(document).items():
         assert method == "HEAD" or f"{method} {path}" in page.text
         for parameter in operation.get("parameters", ()):

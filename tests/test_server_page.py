@@ -4,32 +4,33 @@ the server says becomes markup.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
 import hashmatch
+import media
+from hashmatch.hashing import hash_image
 from hashmatch.server.tokens import add_token
 from serving import Server
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page, Request
-
-playwright = pytest.importorskip("playwright.sync_api")
 BROWSER = Path("/usr/bin/chromium")
-if not BROWSER.exists():
-    missing = f"there is no {BROWSER}: Debian's package chromium has it"
-    if os.environ.get("CI"):
-        raise FileNotFoundError(missing)
-    pytest.skip(missing, allow_module_level=True)
+if not os.environ.get("CI"):
+    pytest.importorskip("playwright")
+    if not BROWSER.exists():
+        pytest.skip(f"there is no {BROWSER}: Debian's package chromium", allow_module_level=True)
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Request, sync_playwright  # noqa: E402
 
 CODE = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
-#: Bits of it that differ in what the sets have.
+PICTURE = media.encoded(media.picture(7), "PNG")
+PICTURE_CODE = hash_image(PICTURE).code.tobytes().hex()
+#: Bits of them that differ in what the sets have.
 NEAR = [0, 17, 100, 255]
 MARKUP = "<img src=x onerror=\"document.title='run'\">"
 SCRIPT = "<script>document.title='run'</script>"
@@ -52,6 +53,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
             codes = np.random.default_rng(1).integers(0, 256, (1_234, 32), dtype=np.uint8)
             change.add("pdq", codes, refs=refs)
             change.add("phash", ["00ff00ff00ff00ff"], refs=["small"])
+            change.add("pdq", [flipped(PICTURE_CODE, NEAR)], refs=["dropped"])
+            digest = hashlib.md5(PICTURE).hexdigest()
+            change.add("md5", [digest], refs=["the very file"], kind="file")
         with database.change(MARKUP) as change:
             change.add("pdq", [flipped(CODE, NEAR)], refs=[SCRIPT], labels=[MARKUP])
             change.opinion(SCRIPT, contributor="A", verdict="investigate")
@@ -71,7 +75,7 @@ def server(database: Path, token: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         # A browser's own sandbox needs more than a container has.
         browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         yield browser
@@ -158,8 +162,10 @@ def test_sets_are_shown_with_their_sizes_and_age(
 ) -> None:
     with Visit(browser, server, token) as page:
         row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="shared"))
+        row.wait_for()
         cells = [cell.inner_text() for cell in row.get_by_role("cell").all()]
-        assert cells[:5] == ["forum", "1,235", "1,235", "pdq, phash", "pdq 31, phash 8"]
+        types = ["pdq, phash, md5", "pdq 31, phash 8, md5 equal"]
+        assert cells[:5] == ["forum", "1,237", "1,237", *types]
         assert re.fullmatch(r"\d+ (s|min) ago|now", cells[5])
         assert page.locator("#now-generation dt + dd").inner_text() == "2"
 
@@ -209,12 +215,58 @@ def test_the_bits_that_differ_are_marked(browser: Browser, server: Server, token
         assert page.get_by_role("status").inner_text() == "Nothing matches, in generation 2."
 
 
+def drop(page: Page, content: bytes) -> None:
+    """Drop a file, as a person does with a mouse."""
+    files = page.evaluate_handle(
+        """bytes => {
+            const files = new DataTransfer();
+            files.items.add(new File([new Uint8Array(bytes)], "picture.png"));
+            return files;
+        }""",
+        list(content),
+    )
+    page.locator("#drop").dispatch_event("dragover", {"dataTransfer": files})
+    page.locator("#drop").dispatch_event("drop", {"dataTransfer": files})
+
+
+def test_a_picture_is_dropped_or_chosen(browser: Browser, server: Server, token: str) -> None:
+    with Visit(browser, server, token) as page:
+        page.get_by_role("rowheader", name="shared").wait_for()
+        drop(page, PICTURE)
+        said = page.get_by_text("picture.png, a picture: 2 matches in 1 set, in generation 2.")
+        said.wait_for()
+        shown = {
+            match.get_by_role("heading").inner_text(): match
+            for match in page.locator("article").all()
+        }
+        assert shown.keys() == {"dropped", "the very file"}
+        assert marked(shown["dropped"], 16) == NEAR
+        assert shown["the very file"].get_by_role("img").count() == 0
+        assert "Equal, by md5" in shown["the very file"].inner_text()
+        assert f"pdq {PICTURE_CODE}, quality 100" in page.locator("#matches").inner_text()
+        chosen = FilePayload(name="letter.txt", mimeType="text/plain", buffer=b"To whom")
+        page.locator("#file").set_input_files(chosen)
+        page.get_by_text("letter.txt, a file: nothing matches, in generation 2.").wait_for()
+
+
+def test_what_the_server_hides_is_left_out(browser: Browser, database: Path, token: str) -> None:
+    tokens = database.parent / "tokens"
+    hidden = Server(database, listen="127.0.0.1:0", tokens=tokens, read_only=True,
+                    hide_distances=True)  # fmt: skip
+    with hidden as server, Visit(browser, server, token) as page:
+        assert not page.get_by_label("Max distance").is_visible()
+        match = look_up(page, CODE)
+        assert match.get_by_role("heading").inner_text() == SCRIPT
+        assert match.get_by_role("img").count() == 0
+        assert "differ" not in match.inner_text()
+
+
 def test_what_is_markup_is_shown_as_text(browser: Browser, server: Server, token: str) -> None:
     with Visit(browser, server, token) as page:
         match = look_up(page, CODE)
         assert match.get_by_role("heading").inner_text() == SCRIPT
         texts = match.locator("dd").all_inner_texts()
-        assert texts == [MARKUP, SCRIPT, "image", MARKUP, "investigate"]
+        assert texts == [MARKUP, SCRIPT, "image", "investigate", MARKUP]
         page.get_by_role("rowheader", name=MARKUP).wait_for()
         assert page.locator("img").count() == 1 and page.locator("main script").count() == 0
         assert page.title() == "hashmatch"
@@ -225,13 +277,13 @@ def test_what_is_refused_is_said_beside_its_field(
 ) -> None:
     with Visit(browser, server, token) as page:
         assert look_up(page, CODE[:-1]).count() == 0
-        assert "has 63 hex digits, pdq needs 64" in page.get_by_role("status").inner_text()
+        assert "Hash has 63 hex digits, pdq needs 64." in page.locator("#fault").inner_text()
         field = page.get_by_label("Hash, in hex")
         assert field.get_attribute("aria-invalid") == "true"
         assert page.evaluate("document.activeElement.id") == "hash"
         page.get_by_label("Max distance").fill("-1")
         look_up(page, CODE)
-        assert "max_distance" in page.get_by_role("status").inner_text()
+        assert "Max_distance is '-1'" in page.locator("#fault").inner_text()
         assert field.get_attribute("aria-invalid") is None
 
 
@@ -256,16 +308,23 @@ def test_rates_and_changes_are_followed(
     browser: Browser, server: Server, database: Path, token: str
 ) -> None:
     writer = add_token(database.parent / "tokens", "writer", ["read", "write", "admin"])
-    with Visit(browser, server, token) as page, server.client() as client:
+    visit = Visit(browser, server, token)
+    # It looks every two seconds, which pass when that is said.
+    visit.page.clock.install()
+    with visit as page, server.client() as client:
         client.headers["authorization"] = f"Bearer {writer}"
         page.get_by_role("rowheader", name="shared").wait_for()
-        page.locator("#now-requests dt + dd", has_text=re.compile("^0$")).wait_for()
         for _ in range(50):
-            reply = client.post("/v1/match", json={"hashes": [CODE] * 20})
-        assert reply.status_code == 200
-        for name in ("requests", "hashes", "matches"):
-            some = page.locator(f"#now-{name} dt + dd", has_text=re.compile("[1-9]"))
-            some.wait_for()
+            assert client.post("/v1/match", json={"hashes": [CODE] * 20}).status_code == 200
         assert client.put("/v1/sets/added", json={}).status_code == 201
+        page.clock.fast_forward(2_000)
         page.get_by_role("rowheader", name="added").wait_for()
         assert page.locator("#sets").get_by_text("none yet").is_visible()
+        rates = page.locator("#tiles dt + dd")
+        rates.nth(0).filter(has_text=re.compile("[1-9]")).wait_for()
+        requests, hashes, matches = (float(text) for text in rates.all_inner_texts()[:3])
+        assert requests <= 25 and hashes / requests == pytest.approx(20, 0.1)
+        assert matches == hashes
+        # What the page itself asks for is no load.
+        page.clock.fast_forward(2_000)
+        rates.nth(0).filter(has_text=re.compile("^0$")).wait_for()

@@ -90,7 +90,7 @@ def test_who_calls_with_which_token(tmp_path: Path) -> None:
     ending = add_token(file, "ending", ["write"], None, NOW)
     tokens = Tokens(file)
     caller = tokens.caller(lasting, NOW.timestamp())
-    assert caller is not None and caller.name == "lasting" and caller.sets == {"a"}
+    assert caller is not None and caller.name == "lasting" and caller.sets == frozenset("a")
     before = tokens.caller(ending, (NOW - timedelta(milliseconds=1)).timestamp())
     assert before is not None and before.name == "ending"
     assert tokens.caller(ending, NOW.timestamp()) is None

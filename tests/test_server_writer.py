@@ -24,8 +24,8 @@ import pytest
 
 import hashmatch
 from hashmatch.server import messages
-from serving import application, problem, with_application
-from writers import WriterProcess, writer_of
+from serving import Server, application, problem, with_application
+from writers import WriterProcess, connected, writer_of
 
 CODES = [f"{number:064x}" for number in range(3)]
 
@@ -67,7 +67,7 @@ def test_killed_at_any_moment(path: Path, writer: WriterProcess) -> None:
     killed = 0
 
     async def send(client: httpx.AsyncClient, name: str, keyed: bool) -> None:
-        for number in range(40):
+        for number in range(25):
             refs = (f"{name} {number}", f"{name} {number} too")
             headers = {"Idempotency-Key": refs[0]} if keyed else {}
             for again in range(400):
@@ -79,24 +79,24 @@ def test_killed_at_any_moment(path: Path, writer: WriterProcess) -> None:
                     break
                 assert problem(reply, 503)["retry_after"] > 0
                 assert reply.headers["retry-after"]
+                await asyncio.sleep(0.02)
                 if not keyed:
                     unknown.append(refs)
                     break
-                await asyncio.sleep(0.01)
 
     async def kill(senders: list[asyncio.Task[None]]) -> int:
         times = 0
-        while not all(sender.done() for sender in senders):
-            await asyncio.sleep(chance.uniform(0.02, 0.1))
+        while True:
+            # Some more are acknowledged, and then it is amid the next ones.
+            enough = len(acknowledged) + chance.randint(3, 12)
+            while len(acknowledged) < enough:
+                if all(sender.done() for sender in senders):
+                    return times
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(chance.uniform(0, 0.005))
             writer.kill()
             times += 1
             writer.start()
-            while not all(sender.done() for sender in senders):
-                before = len(acknowledged)
-                await asyncio.sleep(0.02)
-                if len(acknowledged) > before:
-                    break
-        return times
 
     async def use(client: httpx.AsyncClient) -> None:
         nonlocal killed
@@ -259,13 +259,6 @@ def test_a_socket_that_cannot_be_made(path: Path, tmp_path: Path) -> None:
 # Spoken to wrongly.
 
 
-def connected(place: Path) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(20)
-    connection.connect(str(place))
-    return connection
-
-
 def asked(place: Path, head: Any, body: bytes = b"") -> tuple[dict[str, Any], bytes]:
     with connected(place) as connection:
         connection.sendall(messages.packed(head, len(body)) + body)
@@ -335,3 +328,22 @@ def test_many_at_once_are_made_one_after_another(path: Path, writer: WriterProce
         for thread in threads:
             thread.join()
     assert sorted(made) == list(range(1, 41))
+
+
+def test_a_sidecar_replaces_a_writer_that_was_killed(path: Path) -> None:
+    with Server(path) as server, server.client() as client:
+        for number in range(3):
+            (pid,) = server.pids("writer")
+            os.kill(pid, signal.SIGKILL)
+            headers = {"Idempotency-Key": f"key {number}"}
+
+            def made(headers: dict[str, str] = headers, ref: str = f"r{number}") -> bool:
+                reply = client.post("/v1/sets/a/changes", json=adding(ref), headers=headers)
+                assert reply.status_code in (200, 503)
+                return reply.status_code == 200
+
+            wait_until(made)
+            assert server.pids("writer") != [pid]
+        assert client.get("/v1/status").json()["writer_trouble"] is None
+        assert server.stop() == 0
+    assert refs_in(path) == ["r0", "r1", "r2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from serving import with_application
 
 CODE = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
 OTHER = "0" * 64
+JSON = {"Content-Type": "application/json"}
 
 
 class WriterProcess:
@@ -62,6 +64,13 @@ def writer_of(path: Path) -> Iterator[WriterProcess]:
             yield writer
         finally:
             writer.stop()
+
+
+def connected(place: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(20)
+    connection.connect(str(place))
+    return connection
 
 
 def made(folder: Path) -> Path:

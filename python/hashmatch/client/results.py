@@ -75,6 +75,9 @@ class _Columns:
         offsets = [part.offsets[1:] + begin for part, begin in zip(parts, begins, strict=False)]
         self.offsets: NDArray[np.int64] = _one([np.zeros(1, np.int64), *offsets], np.int64)
 
+    def __len__(self) -> int:
+        return len(self.id)
+
     @cached_property
     def query(self) -> NDArray[np.int64]:
         query = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))

@@ -8,7 +8,8 @@ again, for more matches each as they are fewer.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,12 @@ from hashmatch.matches import _Columns
 _ROOM = 2
 
 
+class FoundColumns(_Columns, Protocol):
+    """Those of a search, which know how many rows they have before they are fetched."""
+
+    def __len__(self) -> int: ...
+
+
 #: Columns of some rows: query, id, distance.
 _Part: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint16]]
 
@@ -31,11 +38,15 @@ class TooManyMatches(ValueError):
     """An answer with more matches than were allowed."""
 
 
-class _Found(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Found:
     query: NDArray[np.int64]
     id: NDArray[np.uint64]
     distance: NDArray[np.uint16]
     offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.id)
 
 
 def search(
@@ -46,12 +57,12 @@ def search(
     threads: int,
     progress: Progress | None,
     most: int | None,
-) -> _Columns:
+) -> FoundColumns:
     """The `limit` nearest matches of each code (0: all). TooManyMatches if they are more than
     `most` in all.
     """
 
-    def found(codes: NDArray[np.uint8], kept: int) -> _Columns:
+    def found(codes: NDArray[np.uint8], kept: int) -> _core.Matches:
         return snapshot.search(
             codes, limits.max_distance, kept, threads, progress, limits.firsts, limits.most
         )
@@ -60,13 +71,13 @@ def search(
         return found(codes, limit)
     kept = _share(len(codes), limit, most)
     columns = found(codes, kept)
-    if len(columns.id) <= most and (kept == limit or len(columns.id) < kept):
+    if len(columns) <= most and (kept == limit or len(columns) < kept):
         return columns  # Of no query are there more: so it nearly always is.
     numbers = np.arange(len(codes))
     parts: list[_Part] = []
     total = 0
     while True:
-        if total + len(columns.id) > most:
+        if total + len(columns) > most:
             raise TooManyMatches(
                 f"there are more than {most:,} matches: give a limit, or fewer hashes at a time"
             )
@@ -90,7 +101,7 @@ def _share(queries: int, limit: int, most: int) -> int:
     return min(share, limit) if limit else share
 
 
-def _together(parts: list[_Part], queries: int) -> _Columns:
+def _together(parts: list[_Part], queries: int) -> FoundColumns:
     """The rows of all parts, each of which has all of its queries' rows in their order."""
     query, id, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(query, kind="stable")
@@ -100,6 +111,6 @@ def _together(parts: list[_Part], queries: int) -> _Columns:
         distance[order],
         np.searchsorted(query[order], np.arange(queries + 1)),
     )
-    for column in found:
+    for column in (found.query, found.id, found.distance, found.offsets):
         column.flags.writeable = False
     return found

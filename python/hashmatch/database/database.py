@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,8 @@ from typing import Any, Self
 
 # numpy's unique imports it when first called: a child forked in the midst of that would wait for it
 # for ever.
+import numpy.ma  # noqa: F401
+
 from hashmatch import _core
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.codes import Codes, as_codes
@@ -196,6 +198,11 @@ class Database:
     def path(self) -> Path:
         """The folder."""
         return self._path
+
+    @property
+    def set_names(self) -> Collection[str]:
+        """The names of the hash sets, in no order, as of the current generation."""
+        return self._open_state().sets.keys()
 
     def sets(self) -> list[SetRecord]:
         """The hash sets, in the order of their names, as of the current generation."""

@@ -25,6 +25,10 @@ class Described:
     #: What the catalog says, and the row in it of each match; None until then.
     _joined: tuple[Joined, NDArray[np.intp]] | None
 
+    def __len__(self) -> int:
+        """How many matches there are."""
+        raise NotImplementedError
+
     @property
     def _ids(self) -> NDArray[np.uint64]:
         """A signal of each match's item."""
@@ -39,7 +43,7 @@ class Described:
         """How many matches each hash set has, by its name; without those that have none. Known
         without the catalog.
         """
-        return self._as_of.owners.counts(self._ids)
+        return self._as_of.owners.counts(self._ids) if len(self) else {}
 
     def described(self, signals: NDArray[np.uint64]) -> Joined:
         """What there is to say of some of the matches' signals, ordered by id, each once.

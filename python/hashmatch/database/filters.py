@@ -17,6 +17,8 @@ from hashmatch.vocabulary import VERDICT_BITS
 #: What a filter calls items that nobody has an opinion on.
 NO_VERDICT = "none"
 _NO_VERDICT_BIT = 1 << 7
+#: Limits that are kept of one state. Most searches ask for the same few.
+_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ def limits_for(
     key = (kind.name, tuple(record.number for record in chosen), max_distance, wanted)
     limits = state.limits.get(key)
     if limits is None:
+        if len(state.limits) >= _KEPT:
+            state.limits.clear()
         limits = state.limits[key] = _made(state, kind, chosen, max_distance, wanted)
     return limits
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from hashmatch.database.bounded import FoundColumns
 from hashmatch.database.described import Described, Join
 from hashmatch.database.engine import AsOf
 from hashmatch.database.model import verdicts_of
-from hashmatch.matches import Matches, _Columns
+from hashmatch.matches import Matches
 from hashmatch.vocabulary import Verdict
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ class DatabaseMatches(Matches, Described):
 
     __slots__ = ("_as_of", "_join", "_joined")
 
-    def __init__(self, columns: _Columns, as_of: AsOf, join: Join) -> None:
+    _columns: FoundColumns
+
+    def __init__(self, columns: FoundColumns, as_of: AsOf, join: Join) -> None:
         super().__init__(columns)
         self._as_of = as_of
         self._join = join
@@ -67,6 +70,9 @@ class DatabaseMatches(Matches, Described):
         """Hex of each match's signal."""
         joined, rows = self._looked_up()
         return [joined.codes[row].hex() for row in rows]
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
     @property
     def _ids(self) -> NDArray[np.uint64]:

@@ -7,8 +7,8 @@ packed answers.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import chain
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from itertools import chain, repeat
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,38 +41,47 @@ def json_parts(found: Found) -> Iterator[Part]:
         return
     signal = found.signal
     for rows in found.blocks():
-        part = orjson.dumps(json_rows(found, rows, signal[rows]))
-        yield head + part[1:-1]
+        yield head + _json_rows(found, rows, signal[rows])
         head = b","
     yield b"]}"
 
 
-def json_rows(found: Found, rows: slice, signal: NDArray[np.uint64]) -> list[dict[str, Any]]:
-    """Some rows as JSON has them, with their signals."""
-    columns = [found.query[rows].tolist(), signal.tolist()]
-    names = ["query", "signal"]
-    if found.distances:
-        columns.append(found.matches.distance[rows].tolist())
-        names.append("distance")
-    records = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+def _json_rows(found: Found, rows: slice, signal: NDArray[np.uint64]) -> bytes:
+    """Some rows. The beginning of each is written here, as there may be millions."""
+    ends: Iterable[bytes] = repeat(b"}")
     if found.joined:
-        joined, places = found.described(signal)
-        about = [_about(joined, row, found.distances) for row in range(len(joined))]
-        for record, place in zip(records, places, strict=True):
-            record.update(about[place])
-    return records
+        about, places = found.described(signal, _shown if found.distances else _hidden)
+        ends = map(about.__getitem__, places.tolist())
+    queries, signals = found.query[rows].tolist(), signal.tolist()
+    if not found.distances:
+        rest = zip(queries, signals, ends, strict=False)
+        return b",".join(map(b'{"query":%d,"signal":%d%b'.__mod__, rest))
+    distances = found.matches.distance[rows].tolist()
+    near = zip(queries, signals, distances, ends, strict=False)
+    return b",".join(map(b'{"query":%d,"signal":%d,"distance":%d%b'.__mod__, near))
 
 
-def _about(joined: Joined, row: int, distances: bool) -> dict[str, Any]:
-    """What is said of one signal."""
-    about: dict[str, Any] = {"hash": joined.codes[row].hex()} if distances else {}
-    about["ref"] = joined.refs[row]
-    about["set"] = joined.sets[row]
-    about["contributor"] = joined.contributors[row]
-    about["kind"] = joined.kinds[row]
-    about["labels"] = joined.labels(row)
-    about["verdicts"] = verdicts_of(int(joined.verdicts[row]))
-    return about
+def _shown(joined: Joined) -> list[bytes]:
+    """The ends of the rows with each signal."""
+    return [b"," + orjson.dumps(about(joined, row, True))[1:] for row in range(len(joined))]
+
+
+def _hidden(joined: Joined) -> list[bytes]:
+    return [b"," + orjson.dumps(about(joined, row, False))[1:] for row in range(len(joined))]
+
+
+def about(joined: Joined, row: int, distances: bool) -> dict[str, Any]:
+    """What is said of one signal. Its hash would tell the distance."""
+    hash = {"hash": joined.codes[row].hex()} if distances else {}
+    return {
+        **hash,
+        "ref": joined.refs[row],
+        "set": joined.sets[row],
+        "contributor": joined.contributors[row],
+        "kind": joined.kinds[row],
+        "labels": joined.labels(row),
+        "verdicts": verdicts_of(int(joined.verdicts[row])),
+    }
 
 
 def packed_parts(found: Found) -> Iterator[Part]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from hashmatch.server import files, hma, matching, page, videos
+from hashmatch import FormatError
+from hashmatch.server import files, hma, hma_files, matching, page, videos
 from hashmatch.server.gate import Gate
 from hashmatch.server.http import (
     GENERATION,
@@ -32,11 +34,16 @@ ROUTES = {
     **videos.ROUTES,
     **files.ROUTES,
     **hma.ROUTES,
+    **hma_files.ROUTES,
     **page.ROUTES,
 }
+_METHODS: dict[str, list[str]] = {}
+for _method, _path in ROUTES:
+    _METHODS.setdefault(_path, []).append(_method)
 #: A caller has `answer_seconds` to take an answer, and for one that is large more, at that rate.
 _LEAST_BYTES_PER_SECOND = 65_536
 _FREE_BYTES = 65_536
+_AGAIN_S = 1
 _FAULT = Problem(500, "a fault of the server, which its log has: report it")
 
 
@@ -94,18 +101,29 @@ class Sidecar:
     async def _reply(self, request: Request, sending: _Sending) -> None:
         try:
             plain = _plain(request)
-            self.gate.admit(request)
+            await self.gate.admit(request)
             if plain is None:
+                if (methods := _METHODS.get(request.path)) is not None:
+                    raise _not_taken(request, methods)
                 request.scope["hashmatch.caller"] = request.caller
                 await self.typed(request.scope, request.receive, sending)
                 return
-            reply = await plain(request, self.service)
+            reply = await _answered(plain, request, self.service)
         except Problem as problem:
             if sending.status:
                 raise
-            await self.gate.pause(problem)
             reply = Reply.of(problem)
         await send_reply(reply, sending)
+
+
+async def _answered(plain: Handler, request: Request, service: Service) -> Reply:
+    """What a handler answers. A database that cannot be read is no fault of the server."""
+    try:
+        return await plain(request, service)
+    except TimeoutError:
+        raise
+    except (OSError, FormatError) as error:
+        raise Problem(503, str(error), retry_after=_AGAIN_S) from None
 
 
 def _plain(request: Request) -> Handler | None:
@@ -119,6 +137,13 @@ def _plain(request: Request) -> Handler | None:
             request.parts["set"] = name
             request.route = f"{_SETS}{{set}}/{last}"
     return found
+
+
+def _not_taken(request: Request, methods: Sequence[str]) -> Problem:
+    """What to say of another method than those of a route."""
+    taken = " and ".join(methods)
+    detail = f"{request.path} does not take {request.method}, but {taken}: /docs has more"
+    return Problem(405, detail, headers={"allow": ", ".join(methods)})
 
 
 class _Sending:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashmatch.database.model import verdicts_of
+from hashmatch.database.model import Joined, verdicts_of
 from hashmatch.hash_types import HashType
 from hashmatch.server.bodies import Lookup, codes_of
 from hashmatch.server.found import Found
@@ -171,17 +171,29 @@ def _batch(found: Found, rows: slice, signal: NDArray[np.uint64], schema: Any) -
     if found.distances:
         columns["distance"] = found.matches.distance[rows]
     if found.joined:
-        joined, places = found.described(signal)
-        hashes = [code.hex() for code in joined.codes]
-        verdicts = list(map(verdicts_of, joined.verdicts.tolist()))
-        labels = [joined.labels(row) for row in range(len(joined))]
-        every: dict[str, list[Any]] = {
-            "hash": hashes, "ref": joined.refs, "set": joined.sets,
-            "contributor": joined.contributors, "kind": list(joined.kinds), "labels": labels,
-            "verdicts": verdicts,
-        }  # fmt: skip
-        columns |= {name: [values[place] for place in places] for name, values in every.items()}
+        about, places = found.described(signal, _columns)
+        columns |= {name: values.take(pyarrow.array(places)) for name, values in about.items()}
     return pyarrow.record_batch([columns[name] for name in schema.names], schema)
+
+
+def _columns(joined: Joined) -> dict[str, Any]:
+    """What is said of each signal, as Arrow arrays."""
+    import pyarrow
+
+    word = pyarrow.string()
+    texts: dict[str, Sequence[str]] = {
+        "hash": [code.hex() for code in joined.codes],
+        "ref": joined.refs,
+        "set": joined.sets,
+        "contributor": joined.contributors,
+        "kind": joined.kinds,
+    }
+    labels = [joined.labels(row) for row in range(len(joined))]
+    verdicts = list(map(verdicts_of, joined.verdicts.tolist()))
+    return {name: pyarrow.array(values, word) for name, values in texts.items()} | {
+        "labels": pyarrow.array(labels, pyarrow.list_(word)),
+        "verdicts": pyarrow.array(verdicts, pyarrow.list_(word)),
+    }
 
 
 class _Sink(io.RawIOBase):

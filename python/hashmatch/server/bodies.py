@@ -24,13 +24,15 @@ from hashmatch.server.service import Service
 Lookup: TypeAlias = tuple[Asked, NDArray[np.uint8]]
 Read: TypeAlias = Callable[[bytes, Request, Service], Lookup]
 
+#: A body of more bytes has searches that may take seconds.
+LARGE_BYTES = 65_536
 #: Hashes in one JSON body; more are sent in fewer bytes packed.
 MAX_JSON_HASHES = 100_000
 #: Enough for those, with room for white space.
 _MAX_JSON_BYTES = 16 << 20
 #: Empty lists and objects take 30 times their JSON's memory; a lookup has a handful of them.
 _MAX_NESTED = 1_000
-_ROW = re.compile(r"(?:row|frame) (\d+): ")
+_ROW = re.compile(r"row (\d+): ")
 _MEMBERS = {**LOOKUP, "hashes": None}
 
 
@@ -99,14 +101,9 @@ def codes_of(hashes: Any, kind: HashType) -> NDArray[np.uint8]:
     try:
         return as_codes(hashes, kind)
     except (TypeError, ValueError) as error:
-        raise row_fault(str(error), "hashes") from None
-
-
-def row_fault(text: str, field: str) -> Problem:
-    """What to say of a fault that names a row."""
-    found = _ROW.match(text)
-    row = int(found[1]) if found else None
-    return Problem(400, text, field=field, row=row)
+        found = _ROW.match(str(error))
+        row = int(found[1]) if found else None
+        raise Problem(400, str(error), field="hashes", row=row) from None
 
 
 def deadline(seconds: float) -> Progress:

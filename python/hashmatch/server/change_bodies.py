@@ -21,6 +21,12 @@ from hashmatch.server.openapi_parts import HEX
 from hashmatch.server.problems import Problem
 from hashmatch.vocabulary import MAX_QUALITY, MAX_TEXT_BYTES, MAX_TIME_MS, Kind, Verdict
 
+#: In one body, of all kinds together; and changes in a list. They are held until all are checked.
+MAX_ROWS = 250_000
+MAX_CHANGES = 10_000
+#: A row has fewer members, and each takes much more memory than its text does.
+_MAX_COMMAS = 10 * MAX_ROWS
+
 
 class Strict(BaseModel):
     """Members that it does not have are refused, and values of other types."""
@@ -93,12 +99,13 @@ def _removal(value: Any) -> Any:
 class SetChange(Strict):
     """A change to a hash set: what is added, then what is removed, then opinions."""
 
-    adds: Annotated[list[Add], FailFast()] = []
+    adds: Annotated[list[Add], Field(max_length=MAX_ROWS), FailFast()] = []
     removals: Annotated[
         list[Annotated[Removal, BeforeValidator(_removal, json_schema_input_type=Ref | Removal)]],
+        Field(max_length=MAX_ROWS),
         FailFast(),
     ] = []
-    opinions: Annotated[list[Said], FailFast()] = []
+    opinions: Annotated[list[Said], Field(max_length=MAX_ROWS), FailFast()] = []
     checkpoint: str | None = Field(
         None, description="How far its source has been followed; kept with the change."
     )
@@ -133,23 +140,35 @@ class Changed(BaseModel):
 SetChanges = Annotated[list[SetChange], Field(min_length=1)]
 
 _ONE = TypeAdapter(SetChange)
-_SEVERAL = TypeAdapter(Annotated[SetChanges, FailFast()])
+_SEVERAL = TypeAdapter(
+    Annotated[list[SetChange], Field(min_length=1, max_length=MAX_CHANGES), FailFast()]
+)
 
 
 def read_changes(body: bytes) -> tuple[Sequence[SetChange], bool]:
     """The changes in a body, and whether it is a list of them. Problem names what is wrong."""
+    if body.count(b",") > _MAX_COMMAS:
+        raise _too_many()
     several = body.lstrip(b" \t\r\n")[:1] == b"["
     try:
-        if several:
-            return _SEVERAL.validate_json(body), True
-        return [_ONE.validate_json(body)], False
+        changes = _SEVERAL.validate_json(body) if several else [_ONE.validate_json(body)]
     except ValidationError as error:
         raise invalid(error) from None
+    if sum(len(c.adds) + len(c.removals) + len(c.opinions) for c in changes) > MAX_ROWS:
+        raise _too_many()
+    return changes, several
+
+
+def _too_many() -> Problem:
+    detail = f"a body has at most {MAX_CHANGES:,} changes of {MAX_ROWS:,} rows in all"
+    return Problem(413, f"{detail}: send it in parts")
 
 
 def invalid(error: ValidationError) -> Problem:
     """The problem that names the first field which is not as it should be."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "too_long":
+        return _too_many()
     place = first["loc"]
     said = first["msg"].removeprefix("Value error, ")
     if not place:

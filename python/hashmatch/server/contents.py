@@ -56,29 +56,28 @@ class _Lines(Response):
         del self.headers["content-length"]
         self._service = service
         self._contents = contents
+        # One after another, so that the lines of an item are beside each other, of all its types.
+        parts = (part for each in contents for part in export_parts([each]))
+        self._lines = jsonl.FORMAT.lines(parts)
+        self._reading: asyncio.Future[bytes] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        beside, seconds = self._service.beside, self._service.settings.answer_seconds
-        # One after another, so that the lines of an item are beside each other, of all its types.
-        parts = (part for each in self._contents for part in export_parts([each]))
-        lines = jsonl.FORMAT.lines(parts)
+        start = {"status": self.status_code, "headers": self.raw_headers}
         try:
-            async with asyncio.timeout(seconds):
-                await send(
-                    {
-                        "type": "http.response.start",
-                        "status": self.status_code,
-                        "headers": self.raw_headers,
-                    }
-                )
-            while part := await beside(_next, lines):
-                # A caller who takes none of it would hold the generation for ever.
-                async with asyncio.timeout(seconds):
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.start", **start})
+            while part := await self._next():
+                await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
-            await beside(self._contents.close)
+            # Who is told to stop leaves a thread that reads.
+            if self._reading is not None:
+                await asyncio.wait([self._reading])
+            await self._service.beside(self._contents.close)
+
+    async def _next(self) -> bytes:
+        self._reading = asyncio.ensure_future(self._service.beside(_read, self._lines))
+        return await asyncio.shield(self._reading)
 
 
-def _next(lines: Iterator[str]) -> bytes:
+def _read(lines: Iterator[str]) -> bytes:
     return "".join(islice(lines, _LINES_AT_ONCE)).encode()

@@ -14,7 +14,7 @@ from hashmatch.extras import need
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.hashing import DIGESTS, FileHashes, VideoFrame
 from hashmatch.server import generations, parameters, videos
-from hashmatch.server.answers import json_rows
+from hashmatch.server.answers import about
 from hashmatch.server.found import Found
 from hashmatch.server.http import Lookup, Reply, Request
 from hashmatch.server.matching import Handler
@@ -56,7 +56,7 @@ async def match(request: Request, service: Service) -> Reply:
     types = _types(service.database, where)
     hashes = await service.hasher.hash(contents, types)
     del contents
-    _require_hashed(hashes)
+    require_hashed(hashes)
     return await service.beside(_answer, hashes, where, least, request, service)
 
 
@@ -73,7 +73,7 @@ def _types(database: Database, where: Where) -> list[str]:
     return ["pdq", "vpdq", *(name for name in DIGESTS if name in held)]
 
 
-def _require_hashed(hashes: FileHashes) -> None:
+def require_hashed(hashes: FileHashes) -> None:
     """Problem where there is nothing to look up because something went wrong."""
     if hashes.reason is None or hashes.digests or hashes.picture is not None or hashes.frames:
         return
@@ -89,12 +89,12 @@ def _require_hashed(hashes: FileHashes) -> None:
 def _answer(
     hashes: FileHashes, where: Where, least: int, request: Request, service: Service
 ) -> Reply:
-    matches, generation = _looked_up(hashes, where, least, service)
-    shown = not service.settings.hide_distances
     rows: dict[str, list[dict[str, Any]]] = {}
-    by_set: dict[str, int] = {}
+    matches, generation = _looked_up(hashes, where, least, service)
     for name, found in matches.items():
-        rows[name] = _rows(name, found, shown)
+        rows[name] = _rows(name, found, not service.settings.hide_distances)
+    by_set: dict[str, int] = {}
+    for found in matches.values():
         for set, count in found.set_counts().items():
             by_set[set] = by_set.get(set, 0) + count
     described = _described(hashes)
@@ -155,12 +155,19 @@ def _upload(frames: list[VideoFrame]) -> Frames:
 def _rows(name: str, matches: DatabaseMatches | VideoMatches, shown: bool) -> list[dict[str, Any]]:
     if isinstance(matches, VideoMatches):
         rows = videos.json_rows(matches, slice(0, len(matches)), False, shown)
-    else:
-        found = Found(name, 1, matches, True, shown)
-        rows = json_rows(found, slice(0, found.rows), found.signal)
-    for row in rows:
-        del row["query"]
-    return rows
+        for row in rows:
+            del row["query"]
+        return rows
+    found = Found(name, 1, matches, True, shown)
+    signal = found.signal
+    abouts, places = found.described(
+        signal, lambda joined: [about(joined, row, shown) for row in range(len(joined))]
+    )
+    near = [{"distance": distance} for distance in matches.distance.tolist()] if shown else None
+    return [
+        {"signal": id, **(near[row] if near else {}), **abouts[place]}
+        for row, (id, place) in enumerate(zip(signal.tolist(), places.tolist(), strict=True))
+    ]
 
 
 def _described(hashes: FileHashes) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ import time
 from hashmatch.server.callers import ANYONE, SCOPES, Caller
 from hashmatch.server.http import Request
 from hashmatch.server.journal import Journal
-from hashmatch.server.limits import Rates, Refused, Room
-from hashmatch.server.problems import Problem
+from hashmatch.server.limits import Rates, Room
+from hashmatch.server.problems import Refused
 from hashmatch.server.service import Service
 from hashmatch.server.settings import Settings
 from hashmatch.server.stuck import Stuck
@@ -19,14 +19,13 @@ from hashmatch.server.trouble import Trouble, trouble_of
 #: Who can open the socket is whom its file's mode lets in.
 _SOCKET = Caller("socket", frozenset(SCOPES))
 #: Open to those who send no token.
-OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz"))
+OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz", "/status", "/status/live"))
 _OPEN_FOLDER = "/page/"
 #: Answered however much there is to do: it says how much.
 _METRICS = "/metrics"
+#: A body of theirs is not read.
+_BODILESS = ("GET", "HEAD")
 
-#: Who is refused waits so long for the answer. A caller that asks again at once, whatever it is
-#: told, so makes a few requests a second on each connection, rather than as many as it can.
-_PAUSE_SECONDS = 0.25
 #: How often the file of tokens is looked at, and what was counted is told.
 _TICK_SECONDS = 0.5
 #: How often connections are looked through whose callers take nothing.
@@ -54,15 +53,18 @@ class Gate:
         self._looked = 0.0
         self._looking = False
 
-    def admit(self, request: Request) -> None:
+    async def admit(self, request: Request) -> None:
         """Let a request in, and note its caller. Problem if it is not let in."""
         if not self._ticking:
             self._ticking = True
             self._tick()
         try:
             self._admit(request)
+            if request.place is not None and (request.method in _BODILESS or not request.has_body):
+                await request.place.work()
         except Refused as refused:
             request.refused = refused.reason
+            await asyncio.sleep(refused.PAUSE_SECONDS)
             raise
 
     def _admit(self, request: Request) -> None:
@@ -75,8 +77,6 @@ class Gate:
             self._rates.take(caller.name)
         if path != _METRICS:
             request.place = self._room.place(caller.name)
-            if not request.has_body:
-                request.place.work()
 
     def _caller(self, request: Request) -> Caller:
         header = request.header(b"authorization")
@@ -94,17 +94,12 @@ class Gate:
             raise _unknown("the token is not known here, or has expired", ', error="invalid_token"')
         return caller
 
-    async def pause(self, problem: Problem) -> None:
-        """Before a problem is answered: one that somebody who is refused has takes a while."""
-        if isinstance(problem, Refused):
-            await asyncio.sleep(_PAUSE_SECONDS)
-
     def done(self, request: Request, status: int, began: float, fault: Exception | None) -> None:
         """Note how a request ended, let in or not. `began` is of time.perf_counter."""
         if request.place is not None:
             request.place.leave()
         if not request.route:
-            request.route = getattr(request.scope.get("route"), "path", "")
+            request.route = getattr(request.scope.get("route"), "path_format", "")
         if fault is not None:
             self._service.metrics.failed("request")
         seconds = time.perf_counter() - began

@@ -13,7 +13,9 @@ digests is answered, where it fails; and no URL is fetched.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from itertools import repeat
@@ -24,8 +26,10 @@ import orjson
 from numpy.typing import NDArray
 
 from hashmatch.codes import as_codes
+from hashmatch.database import TooManyMatches
 from hashmatch.hash_types import HASH_TYPES, HashType
 from hashmatch.server import generations
+from hashmatch.server.bodies import deadline
 from hashmatch.server.http import Lookup, Reply, Request
 from hashmatch.server.matching import Handler
 from hashmatch.server.media import JSON, content_type
@@ -38,13 +42,15 @@ _VIDEO = "vpdq"
 _TYPES = {"video_md5": HASH_TYPES["md5"], _VIDEO: HASH_TYPES["pdq"]}
 #: What HMA lists as long as nobody configures anything.
 _LISTED = ("pdq", "video_md5")
+#: An answer is made in one go.
+_MAX_MATCHES = 100_000
 #: HMA says so where there is no distance to tell.
 _NO_DISTANCE = "-"
 _TRUE = frozenset(("1", "true", "t", "yes", "y", "on", ""))
 _FALSE = frozenset(("0", "false", "f", "no", "n", "off"))
 
 
-def _as_hma(handler: Handler) -> Handler:
+def as_hma(handler: Handler) -> Handler:
     """The handler, whose problem documents have a `message`."""
 
     @wraps(handler)
@@ -61,7 +67,7 @@ def _as_hma(handler: Handler) -> Handler:
 
 
 @dataclass(slots=True)
-class _Matches:
+class Matches:
     """What a signal matched: ids, their sets, and how near they are in HMA's words."""
 
     generation: int
@@ -70,19 +76,21 @@ class _Matches:
     distances: Iterable[str]
 
     def rows(self) -> list[dict[str, Any]]:
+        """Each match as HMA tells it."""
         return [
             {"bank_content_id": id, "distance": distance}
             for id, distance in zip(self.ids, self.distances, strict=False)
         ]
 
     def by_set(self) -> dict[str, list[dict[str, Any]]]:
+        """The same by the name of the set."""
         found: dict[str, list[dict[str, Any]]] = {}
         for name, row in zip(self.sets, self.rows(), strict=True):
             found.setdefault(name, []).append(row)
         return found
 
 
-@_as_hma
+@as_hma
 async def raw_lookup(request: Request, service: Service) -> Reply:
     """GET /m/raw_lookup: the ids of what a signal matches."""
     signal, name = _required(request, "signal"), _required(request, "signal_type")
@@ -90,35 +98,35 @@ async def raw_lookup(request: Request, service: Service) -> Reply:
     if distances and service.settings.hide_distances:
         raise Problem(403, "distances are not shown here: leave include_distance out",
                       field="include_distance")  # fmt: skip
-    found = await _match(request, service, name, signal)
+    found = await match(request, service, name, signal)
     body = orjson.dumps({"matches": found.rows() if distances else found.ids})
     return Reply(body, generation=found.generation)
 
 
-@_as_hma
+@as_hma
 async def lookup(request: Request, service: Service) -> Reply:
     """GET /m/lookup: what a signal matches, by bank."""
-    if _given(request, "url"):
+    if given(request, "url"):
         raise Problem(
             403,
             "no URL is fetched here, as it could be one of the inner network: hash the file, and "
             "give signal and signal_type",
             field="url",
         )
-    signal, name = _given(request, "signal"), _given(request, "signal_type")
+    signal, name = given(request, "signal"), given(request, "signal_type")
     if not signal or not name:
         raise Problem(400, "give both signal and signal_type",
                       field="signal_type" if signal else "signal")  # fmt: skip
     # Every bank is wholly enabled, so that no coin is flipped.
     _truth(request, "bypass_coinflip")
-    found = await _match(request, service, name, signal)
+    found = await match(request, service, name, signal)
     return Reply(orjson.dumps(found.by_set()), generation=found.generation)
 
 
-@_as_hma
+@as_hma
 async def compare(request: Request, service: Service) -> Reply:
     """POST /m/compare: whether two signals match, and how near they are."""
-    _require_read(request)
+    require_read(request)
     if service.settings.hide_distances:
         raise Problem(403, "distances are not shown here, and comparing would tell them")
     content_type(request, (JSON,))
@@ -147,16 +155,16 @@ def _compared(name: str, pair: Any) -> list[Any]:
     return [distance <= most, {"distance": distance} if most else {}]
 
 
-@_as_hma
+@as_hma
 async def index_status(request: Request, service: Service) -> Reply:
     """GET /m/index/status: of each signal type, how many are held, and of which time."""
-    _require_read(request)
+    require_read(request)
     status = await asyncio.to_thread(service.database.status)
     built_to = {name: -1 for name in HASH_TYPES}
     for record in service.database.sets():
         for name in record.hash_types:
             built_to[name] = max(built_to[name], int(record.changed.timestamp()))
-    only = _given(request, "signal_type")
+    only = given(request, "signal_type")
     names = [*_LISTED, *sorted(status.types.keys() - {"pdq", "md5"})] if only is None else [only]
     body = {}
     for name in names:
@@ -193,8 +201,9 @@ async def status_live(request: Request, service: Service) -> Reply:
 _TEXT = "text/plain; charset=utf-8"
 
 
-async def _match(request: Request, service: Service, name: str, signal: str) -> _Matches:
-    _require_read(request)
+async def match(request: Request, service: Service, name: str, signal: str) -> Matches:
+    """What a signal of that type of HMA's matches, in the banks that the request asks for."""
+    require_read(request)
     kind = _kind(name, "signal_type")
     await generations.reach(request, service)
     sets = _sets(request, service)
@@ -204,37 +213,54 @@ async def _match(request: Request, service: Service, name: str, signal: str) -> 
         codes = as_codes([signal], kind)
     except ValueError as error:
         raise Problem(400, f"invalid signal: {error}", field="signal") from None
-    found = service.database.match(kind.name, codes, sets, threads=1)
-    request.lookup = Lookup(kind.name, 1, found.set_counts())
+    began = time.perf_counter()
+    with _bounded():
+        found = service.database.match(
+            kind.name, codes, sets, threads=1, most_matches=_MAX_MATCHES,
+            progress=deadline(service.settings.answer_seconds),
+        )  # fmt: skip
+    request.lookup = Lookup(kind.name, 1, found.set_counts(), time.perf_counter() - began)
     if service.settings.hide_distances:
         return _hidden(found.generation, found.signal, found.set)
     # Digests are equal or not: HMA knows no distance of theirs.
     distances = map(str, found.distance.tolist()) if kind.max_distance else repeat(_NO_DISTANCE)
-    return _Matches(found.generation, found.signal.tolist(), found.set, distances)
+    return Matches(found.generation, found.signal.tolist(), found.set, distances)
 
 
 def _match_video(
     request: Request, service: Service, signal: str, sets: list[str] | None
-) -> _Matches:
+) -> Matches:
     try:
         frames = Frames.parse(signal)
     except ValueError as error:
         raise Problem(400, f"invalid signal: {error}", field="signal") from None
-    found = service.database.match_videos(frames, sets, threads=service.settings.threads)
+    with _bounded():
+        found = service.database.match_videos(
+            frames, sets, threads=service.settings.threads, most_matches=_MAX_MATCHES,
+            progress=deadline(service.settings.answer_seconds),
+        )  # fmt: skip
     hashes = len(as_codes(frames.codes, HASH_TYPES["pdq"]))
     request.lookup = Lookup("pdq", hashes, found.set_counts())
     if service.settings.hide_distances:
         return _hidden(found.generation, found.item, found.set)
     percents = zip(found.query_percent.tolist(), found.video_percent.tolist(), strict=True)
     distances = (f"{query:.0f}%[{video:.0f}%]" for query, video in percents)
-    return _Matches(found.generation, found.item.tolist(), found.set, distances)
+    return Matches(found.generation, found.item.tolist(), found.set, distances)
 
 
-def _hidden(generation: int, ids: NDArray[np.uint64], sets: list[str]) -> _Matches:
+@contextmanager
+def _bounded() -> Iterator[None]:
+    try:
+        yield
+    except TooManyMatches as error:
+        raise Problem(413, f"the signal matches too much: {error}", field="signal") from None
+
+
+def _hidden(generation: int, ids: NDArray[np.uint64], sets: list[str]) -> Matches:
     """Matches in an order that does not tell how near they are."""
     order = np.argsort(ids)
     names = [sets[place] for place in order.tolist()]
-    return _Matches(generation, ids[order].tolist(), names, repeat(_NO_DISTANCE))
+    return Matches(generation, ids[order].tolist(), names, repeat(_NO_DISTANCE))
 
 
 def _kind(name: str, field: str) -> HashType:
@@ -248,7 +274,7 @@ def _kind(name: str, field: str) -> HashType:
 
 def _sets(request: Request, service: Service) -> list[str] | None:
     """The sets to look in; banks that there are none of match nothing, as in HMA."""
-    banks = _given(request, "banks")
+    banks = given(request, "banks")
     caller = request.caller
     assert caller is not None
     if not banks and caller.sets is None:
@@ -259,12 +285,14 @@ def _sets(request: Request, service: Service) -> list[str] | None:
     return [name for name in asked if name in there]
 
 
-def _require_read(request: Request) -> None:
+def require_read(request: Request) -> None:
+    """Problem unless the caller may look up."""
     assert request.caller is not None
     request.caller.require("read")
 
 
-def _given(request: Request, name: str) -> str | None:
+def given(request: Request, name: str) -> str | None:
+    """A parameter of the URL, None where it is not given. Problem if it is given twice."""
     values = request.query.get(name)
     if values is None:
         return None
@@ -274,14 +302,14 @@ def _given(request: Request, name: str) -> str | None:
 
 
 def _required(request: Request, name: str) -> str:
-    value = _given(request, name)
+    value = given(request, name)
     if value is None:
         raise Problem(422, f"{name} is missing", field=name)
     return value
 
 
 def _truth(request: Request, name: str) -> bool:
-    value = _given(request, name)
+    value = given(request, name)
     if value is None:
         return False
     if (word := value.lower()) in _TRUE:

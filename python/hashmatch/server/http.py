@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
-from hashmatch.server.limits import Place, Refused
-from hashmatch.server.problems import MEDIA_TYPE, Problem
+from hashmatch.server.problems import MEDIA_TYPE, Problem, Refused
 
 if TYPE_CHECKING:
     from hashmatch.server.callers import Caller
+    from hashmatch.server.limits import Place
     from hashmatch.server.settings import Settings
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -119,13 +119,15 @@ class Request:
         """Whether so much of the body is still to come that the connection is of no more use."""
         if self._complete:
             return False
+        if self._deadline is not None:
+            return True
         try:
             length = self.header(b"content-length")
             if not self.has_body:
                 return False
         except Problem:
             return True
-        return length is None or len(length) > _MOST_DIGITS or int(length) > _SMALL_BODY_BYTES
+        return length is None or not _is_number(length) or int(length) > _SMALL_BODY_BYTES
 
     async def receive(self) -> Message:
         """The next part of the body. Problem when it is too much or takes too long."""
@@ -152,28 +154,29 @@ class Request:
             try:
                 self.place.hold(size)
                 if self._complete:
-                    self.place.work()
+                    await self.place.work()
             except Refused as refused:
                 self.refused = refused.reason
+                await asyncio.sleep(refused.PAUSE_SECONDS)
                 raise
         return message
 
     def _require_plain(self) -> None:
         """Problem with a body that is known from its headers not to be taken."""
-        length = self.header(b"content-length")
+        length, coding = self.header(b"content-length"), self.header(b"transfer-encoding")
+        if coding is not None and (length is not None or coding.strip().lower() != "chunked"):
+            self.refused = "framing"
+            raise Problem(
+                400, "transfer-encoding must be chunked, and without content-length: send either"
+            )
         if length is not None:
-            if self.header(b"transfer-encoding") is not None:
+            if not _is_number(length):
                 self.refused = "framing"
-                raise Problem(
-                    400, "content-length and transfer-encoding contradict each other: send one"
-                )
-            if not (length.isascii() and length.isdecimal()):
-                self.refused = "framing"
-                raise Problem(400, "content-length must be a number")
-            if len(length) > _MOST_DIGITS or int(length) > self._settings.max_body_bytes:
+                raise Problem(400, "content-length must be a number of bytes")
+            if int(length) > self._settings.max_body_bytes:
                 raise self._too_large()
         encoding = self.header(b"content-encoding")
-        if encoding is not None and encoding.lower() != "identity":
+        if encoding is not None and encoding.strip().lower() != "identity":
             self.refused = "encoding"
             raise Problem(
                 415,
@@ -205,13 +208,17 @@ _SINGLE = frozenset(
         b"idempotency-key", b"transfer-encoding",
     )
 )  # fmt: skip
-#: Longer numbers are larger than any body.
-_MOST_DIGITS = 18
+#: Of 2**64 - 1.
+_MOST_DIGITS = 20
 #: A body of that size has often arrived with its headers, and the server reads past it.
 _SMALL_BODY_BYTES = 65_536
 #: How much of an answer is given to the server at a time: one that holds more than that for a
 #: caller lets the next part wait. What is given to it at once is held, however long that takes.
 _PART_BYTES = 262_144
+
+
+def _is_number(length: str) -> bool:
+    return length.isascii() and length.isdecimal() and len(length) <= _MOST_DIGITS
 
 
 @dataclass(slots=True)

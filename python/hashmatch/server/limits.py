@@ -14,7 +14,8 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashmatch.server.problems import Problem
+from hashmatch.server.problems import Refused
+from hashmatch.server.turns import Turns
 
 if TYPE_CHECKING:
     from hashmatch.server.settings import Settings
@@ -29,15 +30,6 @@ _SLOTS = 1 << 20
 _BURST_SECONDS = 1.0
 #: Less than that is rounding.
 _CLOCK_SECONDS = 1e-6
-
-
-class Refused(Problem):
-    """There is no room, or nobody knows who asks. Answered after a pause: see Gate.refuse."""
-
-    def __init__(self, status: int, detail: str, reason: str, **more: object) -> None:
-        super().__init__(status, detail, **more)  # type: ignore[arg-type]
-        #: As it is counted.
-        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -56,6 +48,7 @@ class Room:
         if settings.tokens is not None:
             self._most_each = _Used(_part(self._most.requests), _part(self._most.body_bytes))
         self.used = _Used()
+        self._turns = Turns(settings.max_requests)
         self._each: dict[str, _Used] = {}
 
     def place(self, name: str) -> Place:
@@ -71,6 +64,12 @@ class Room:
             )
         self.used.requests += 1
         used.requests += 1
+
+    async def turn(self, name: str) -> None:
+        """Wait until it is the caller's turn. Refused if too many of its requests wait."""
+        turn = self._turns.take(name)
+        if turn is not None:
+            await turn
 
     def hold(self, name: str, size_bytes: int) -> None:
         """Refused if bodies take up as much memory as they may."""
@@ -112,9 +111,10 @@ class Place:
         self._working = 0
         self._body_bytes = 0
 
-    def work(self) -> None:
-        """All of the request is here. Refused if there is no room for the work."""
+    async def work(self) -> None:
+        """All of the request is here: wait until it is its turn. Refused if there is no room."""
         if not self._working:
+            await self._room.turn(self._name)
             self._room.work(self._name)
             self._working = 1
 

@@ -35,6 +35,11 @@ def _parameter(name: str, schema: Any, said: str, **more: Any) -> dict[str, Any]
     return {"name": name, "in": "query", "description": said, "schema": schema, **more}
 
 
+_BANKS = _parameter(
+    "banks",
+    {"type": "string"},
+    "The names of sets, with commas between; without it all that the caller may see.",
+)
 _ASKED = [
     {"$ref": "#/components/parameters/Hashmatch-Min-Generation"},
     _parameter(
@@ -51,11 +56,7 @@ _ASKED = [
         required=True,
         example="pdq",
     ),
-    _parameter(
-        "banks",
-        {"type": "string"},
-        "The names of sets, with commas between; without it all that the caller may see.",
-    ),
+    _BANKS,
 ]
 
 
@@ -137,7 +138,49 @@ HMA: dict[str, Any] = {
                 ),
                 "422": problem(422, "A parameter is no truth value."),
             },
-        }
+        },
+        "post": {
+            "operationId": "lookup_file",
+            "summary": "What a picture or a video matches, by signal type and bank",
+            "description": "The name of the form's field says what the file is. Pictures are "
+            "looked up by PDQ, videos by MD5.",
+            "parameters": [
+                {"$ref": "#/components/parameters/Hashmatch-Min-Generation"},
+                _BANKS,
+                _parameter("types", {"enum": ["pdq", "video_md5"]}, "Only these signal types."),
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/form-data": {
+                        "schema": {
+                            "oneOf": [
+                                {
+                                    "type": "object",
+                                    "properties": {name: {"type": "string", "format": "binary"}},
+                                    "required": [name],
+                                }
+                                for name in ("photo", "video")
+                            ]
+                        }
+                    }
+                },
+            },
+            "responses": {
+                **_json(
+                    {
+                        "type": "object",
+                        "additionalProperties": {
+                            "type": "object",
+                            "additionalProperties": {"type": "array", "items": _FOUND},
+                        },
+                    },
+                    {"pdq": {"shared": [{"bank_content_id": 1001, "distance": "4"}]}},
+                ),
+                "415": problem(415),
+                "422": problem(422, "The picture cannot be read."),
+            },
+        },
     },
     "/m/compare": {
         "post": {
@@ -196,7 +239,10 @@ HMA: dict[str, Any] = {
     "/status": _alive(
         "hma_status",
         "Whether lookups are answered, from the newest state",
-        {"200": "`I-AM-ALIVE`.", "503": "`INDEX-STALE`: an older state is served."},
+        {
+            "200": "`I-AM-ALIVE`.",
+            "503": "`INDEX-NOT-LOADED`, or `INDEX-STALE`: an older state is served.",
+        },
     ),
     "/status/live": _alive("hma_live", "That the process answers", {"200": "`I-AM-ALIVE`."}),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hashmatch.arguments import MAX_COUNT
-from hashmatch.server.openapi_parts import ANSWER, CODE, HEX, TYPE, VERDICT, problem, said
+from hashmatch.server.openapi_parts import CODE, HEX, TYPE, VERDICT, problem, said
+from hashmatch.server.openapi_schemas import ANSWER, FILE_ANSWER, VIDEO_ANSWER
 
 _ARROW = "application/vnd.apache.arrow.stream"
 _PACKED = "application/octet-stream"
@@ -139,16 +140,21 @@ def _match(name: str, summary: str, path: list[Any], members: dict[str, Any]) ->
 _PERCENT = {"type": "number", "minimum": 0, "maximum": 100}
 _FRAME = {
     "type": "string",
+    "pattern": r"^[0-9a-fA-F]{64},(100|[1-9]?[0-9]),[0-9]{1,6}(\.[0-9]{1,3})?$",
     "description": "`hex,quality,seconds` of a frame, as a vPDQ string has it.",
 }
-_VIDEOS = {
+_VIDEOS: dict[str, Any] = {
     "videos": {
         "type": "array",
         "description": "The uploads, each an object with `frames`, or a vPDQ string.",
         "items": {
             "oneOf": [
                 _object({"frames": {"type": "array", "items": _FRAME}}, "frames"),
-                {"type": "string", "description": "A vPDQ string: JSON of a list of frames."},
+                {
+                    "type": "string",
+                    "pattern": r"^\[.*\]$",
+                    "description": "A vPDQ string: JSON of a list of frames.",
+                },
             ]
         },
     },
@@ -186,12 +192,24 @@ _VIDEOS = {
     },
 }
 
+
+def _json(description: str, schema: str, example: Any) -> dict[str, Any]:
+    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
+    return {
+        "200": {"description": description, "content": {"application/json": content}},
+        **{str(status): problem(status) for status in (406, 415)},
+    }
+
+
 _VIDEO = {
     "operationId": "match_video",
     "summary": "Which known videos some uploads match, by their frames",
     "description": "A known video matches by how much of the upload, and of itself, is near the "
-    "other; a picture by any frame.",
-    "parameters": [_MIN_GENERATION],
+    "other; a picture by any frame. Parameters stand in the body or in the URL, not in both.",
+    "parameters": [
+        _MIN_GENERATION,
+        *_in_url({name: schema for name, schema in _VIDEOS.items() if name != "videos"}),
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -201,13 +219,7 @@ _VIDEO = {
             }
         },
     },
-    "responses": {
-        "200": {
-            "description": "What matches.",
-            "content": {"application/json": {"schema": {"type": "object"}}},
-        },
-        **{str(status): problem(status) for status in (406, 415)},
-    },
+    "responses": _json("What matches.", "VideoAnswer", VIDEO_ANSWER),
 }
 
 _FILE = {
@@ -217,15 +229,23 @@ _FILE = {
     "its media type, and not kept. Takes the extra `images` or `video` on the server.",
     "parameters": [
         _MIN_GENERATION,
-        *_in_url({name: _LOOKUP[name] for name in ("max_distance", "sets", "verdicts")}),
+        *_in_url(
+            {
+                **{name: _LOOKUP[name] for name in ("max_distance", "sets", "verdicts")},
+                "quality_tolerance": said(
+                    _VIDEOS["quality_tolerance"],
+                    "A picture of a lower quality is not matched, nor are such frames.",
+                ),
+            }
+        ),
     ],
-    "requestBody": {"required": True, "content": {_PACKED: {"schema": _BYTES}}},
+    "requestBody": {
+        "required": True,
+        "content": {_PACKED: {"schema": _BYTES}},
+    },
     "responses": {
-        "200": {
-            "description": "What it is, its hashes, and what each matches.",
-            "content": {"application/json": {"schema": {"type": "object"}}},
-        },
-        **{str(status): problem(status) for status in (406, 415)},
+        **_json("What it is, its hashes, and what each matches.", "FileAnswer", FILE_ANSWER),
+        "422": problem(422, "The file cannot be hashed: the document says why."),
     },
 }
 
@@ -234,6 +254,8 @@ _OF_SET = {name: schema for name, schema in _LOOKUP.items() if name != "sets"}
 #: By path, and method.
 LOOKUPS: dict[str, Any] = {
     "/v1/match": {"post": _match("match", "What is known near some hashes", [], _LOOKUP)},
+    "/v1/match/video": {"post": _VIDEO},
+    "/v1/match/file": {"post": _FILE},
     "/v1/sets/{set}/match": {
         "post": _match("match_in_set", "The same in one set", [_SET], _OF_SET)
     },

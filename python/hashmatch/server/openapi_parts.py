@@ -1,21 +1,14 @@
-"""Parts of the OpenAPI document that several routes share: schemas, headers, problems."""
+"""Parts of the OpenAPI document that several routes share: hashes, headers, problems."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from hashmatch.hash_types import HASH_TYPES
-from hashmatch.vocabulary import KINDS, VERDICT_BITS
+from hashmatch.vocabulary import VERDICT_BITS
 
-#: A hash, and a generation, in examples.
+#: A hash in examples.
 CODE = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
-_MATCH = {
-    "query": 0, "signal": 17, "distance": 2, "hash": CODE[:-1] + "1", "ref": "picture-17",
-    "set": "shared", "contributor": "forum", "kind": "image", "labels": ["flag"],
-    "verdicts": ["positive"],
-}  # fmt: skip
-ANSWER = {"generation": 7, "type": "pdq", "queries": 1, "matches": [_MATCH]}
-
 _SIZES = sorted({kind.digits for kind in HASH_TYPES.values()})
 HEX = {
     "type": "string",
@@ -31,79 +24,13 @@ TYPE = {
 }
 VERDICT = {"enum": [*VERDICT_BITS, "none"]}
 
-_COUNT = {"type": "integer", "minimum": 0}
-_TEXTS = {"type": "array", "items": {"type": "string"}}
+COUNT = {"type": "integer", "minimum": 0}
 
 
 def said(schema: dict[str, Any], description: str) -> dict[str, Any]:
     """That schema, with what it means here."""
     return {**schema, "description": description}
 
-
-#: What the catalog says of a match's item.
-_ITEM = {
-    "ref": {"type": "string", "description": "The item's name within its set and contributor."},
-    "set": {"type": "string"},
-    "contributor": {"type": "string", "description": "Who contributed the item."},
-    "kind": {"enum": list(KINDS)},
-    "labels": _TEXTS,
-    "verdicts": {
-        "type": "array",
-        "items": {"enum": list(VERDICT_BITS)},
-        "description": "Of all who have an opinion on the item, in the answer's generation.",
-    },
-}
-_SIGNAL = {
-    "query": said(_COUNT, "The number of the hash among those looked up, from 0."),
-    "signal": said(_COUNT, "The id of the known hash."),
-    "distance": said(_COUNT, "Bits that differ; left out where the server hides distances."),
-}
-
-SCHEMAS: dict[str, Any] = {
-    "Problem": {
-        "type": "object",
-        "description": "Why a request is not answered (RFC 9457).",
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {
-                "type": "string",
-                "description": "What is wrong and what to do about it, for a person.",
-            },
-            "field": {"type": "string", "description": "The part of the request it is about."},
-            "row": said(_COUNT, "The row of that part, from 0."),
-            "retry_after": said(_COUNT, "Seconds, as `Retry-After` has them."),
-            "message": {"type": "string", "description": "`detail`, for HMA's clients."},
-        },
-        "required": ["type", "title", "status", "detail"],
-    },
-    "Match": {
-        "type": "object",
-        "description": "A known hash within the distance. With `fields` as `ids` it has `query`, "
-        "`signal` and `distance` alone.",
-        "properties": {
-            **_SIGNAL,
-            "hash": {
-                "type": "string",
-                "description": "The known hash, in hex; left out where distances are hidden.",
-            },
-            **_ITEM,
-        },
-        "required": ["query", "signal"],
-    },
-    "Answer": {
-        "type": "object",
-        "description": "Matches by query, then the nearest first, then by signal.",
-        "properties": {
-            "generation": said(_COUNT, "The state that all of it is of."),
-            "type": {"enum": list(HASH_TYPES)},
-            "queries": said(_COUNT, "How many hashes were looked up."),
-            "matches": {"type": "array", "items": {"$ref": "#/components/schemas/Match"}},
-        },
-        "required": ["generation", "type", "queries", "matches"],
-    },
-}
 
 HEADERS: dict[str, Any] = {
     "Hashmatch-Generation": {

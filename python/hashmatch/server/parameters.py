@@ -24,7 +24,7 @@ VERDICTS = (*VERDICT_BITS, NO_VERDICT)
 #: Those that a list is given of.
 _LISTS = frozenset(("sets", "verdicts"))
 _NUMBER = re.compile(r"\d{1,20}", re.ASCII)
-_DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+_DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,20})?(?:e-?\d{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _sets(asked: list[str] | None, request: Request, service: Service) -> list[s
     own = request.parts.get("set")
     if own is None and asked is None and caller.sets is None:
         return None
-    there = {record.name for record in service.database.sets()}
+    there = service.database.set_names
     if own is not None:
         if asked is not None:
             raise Problem(400, "the URL names the set: leave sets out", field="sets")

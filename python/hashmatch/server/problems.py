@@ -52,3 +52,27 @@ class Problem(Exception):
             if (value := getattr(self, name)) is not None:
                 parts[name] = value
         return orjson.dumps(parts)
+
+
+class Refused(Problem):
+    """There is no room, or nobody knows who asks.
+
+    It is raised after a pause. A caller that asks again at once, whatever it is told, so makes a
+    few requests a second on each connection, rather than as many as it can: 64 connections made
+    4,800 a second, and another caller's requests took 68 ms instead of 5.
+    """
+
+    PAUSE_SECONDS = 0.25
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        reason: str,
+        *,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(status, detail, retry_after=retry_after, headers=headers)
+        #: As it is counted: one of a few words.
+        self.reason = reason

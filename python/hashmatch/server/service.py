@@ -19,8 +19,10 @@ from hashmatch.server.writing import Writing
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-#: Searches that take long are made beside the event loop, so many at a time.
-_LONG_SEARCHES = 4
+#: What takes long is done beside the event loop, so much at a time: what takes a part of a second,
+#: and, for that not to wait for it, what takes seconds.
+_SHORT = 4
+_LONG = 4
 
 
 class Service:
@@ -34,12 +36,13 @@ class Service:
         #: Makes changes; None where none are taken.
         self.writer: Writing | None = None
         if settings.writer_socket is not None and not settings.read_only:
-            self.writer = Writing(settings.writer_socket, settings.answer_seconds)
+            self.writer = Writing(settings.writer_socket)
         #: Notes who looked up how much.
         self.audit = Audit(settings.path, settings.audit_days)
         #: Hashes files that are to be looked up.
-        self.hasher = Hasher()
-        self._threads = ThreadPoolExecutor(_LONG_SEARCHES, "search")
+        self.hasher = Hasher(settings.workers, settings.shared_folder)
+        self._short = ThreadPoolExecutor(_SHORT, "search")
+        self._long = ThreadPoolExecutor(_LONG, "long-search")
 
     async def start(self) -> None:
         """Open what is used. OSError or ValueError if the database cannot be opened."""
@@ -55,7 +58,8 @@ class Service:
     async def stop(self) -> None:
         """Let go of everything."""
         await asyncio.to_thread(self.hasher.stop)
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._long.shutdown)
+        await asyncio.to_thread(self._short.shutdown)
         await asyncio.to_thread(self.audit.stop)
         if self._database is not None:
             await asyncio.to_thread(self._database.close)
@@ -80,4 +84,9 @@ class Service:
     ) -> _R:
         """Call what takes long, while others' requests are answered."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: function(*arguments, **named))
+        return await loop.run_in_executor(self._short, lambda: function(*arguments, **named))
+
+    async def bulk(self, function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs) -> _R:
+        """The same for what may take seconds, such as many searches."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._long, lambda: function(*arguments, **named))

@@ -17,6 +17,7 @@ from hashmatch.server.change_bodies import Changed, SetChange, SetChanges
 from hashmatch.server.generations import HEADER, reach
 from hashmatch.server.http import GENERATION
 from hashmatch.server.http import Request as Asked
+from hashmatch.server.media import JSON, content_type
 from hashmatch.server.openapi_parts import problem
 from hashmatch.server.problems import Problem
 from hashmatch.server.service import Service
@@ -51,7 +52,7 @@ def routes() -> APIRouter:
         name="change_set",
         methods=["POST"],
         response_model=Changed,
-        responses={422: problem(422)},
+        responses={415: problem(415), 422: problem(422)},
         route_class_override=_unread(change_set),
     )
     router.add_api_route(
@@ -64,7 +65,7 @@ def routes() -> APIRouter:
         methods=["PUT"],
         status_code=201,
         response_model=SetShown,
-        responses={409: problem(409)},
+        responses={409: problem(409), 415: problem(415)},
         route_class_override=_unread(make_set),
     )
     return router
@@ -111,7 +112,7 @@ async def make_set(request: Request) -> Response:
     name = request.path_params["set"]
     service, _ = await let_in(request, "admin", name)
     writing = _writing(service)
-    answer = await writing.create(name, await request.body())
+    answer = await writing.create(name, await _json(request, service))
     # So that who asks here next finds it. Other processes have it within a second.
     await service.beside(service.database.refresh)
     return _reply(answer, 201)
@@ -131,7 +132,19 @@ async def change_set(request: Request) -> Response:
     service, caller = await let_in(request, "write", name)
     writing = _writing(service)
     key = _key(request)
-    return _reply(await writing.change(name, await request.body(), caller.name, key), 200)
+    body = await _json(request, service)
+    return _reply(await writing.change(name, body, caller.name, key), 200)
+
+
+async def _json(request: Request, service: Service) -> bytes:
+    """The body, which is said to be JSON."""
+    content_type(_plain(request, service), (JSON,))
+    return await request.body()
+
+
+def _plain(request: Request, service: Service) -> Asked:
+    """The request as the routes without a framework have it."""
+    return Asked(request.scope, request.receive, service.settings)
 
 
 def answered(shown: BaseModel, generation: int) -> Response:
@@ -152,7 +165,7 @@ async def let_in(
         if name not in parameters or len(request.query_params.getlist(name)) > 1:
             allowed = f"takes {', '.join(parameters)}, each once" if parameters else "takes none"
             raise Problem(400, f"{name!r} in the URL: {request.url.path} {allowed}", field=name)
-    await reach(Asked(request.scope, request.receive, service.settings), service)
+    await reach(_plain(request, service), service)
     return service, caller
 
 

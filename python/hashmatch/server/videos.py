@@ -15,7 +15,7 @@ from hashmatch.database.uploads import Rule, Steps
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.server import generations, parameters
 from hashmatch.server.answers import sent
-from hashmatch.server.bodies import deadline, json_members
+from hashmatch.server.bodies import LARGE_BYTES, deadline, json_members
 from hashmatch.server.http import Lookup, Part, Reply, Request
 from hashmatch.server.matching import Handler
 from hashmatch.server.media import JSON, accepted, content_type
@@ -57,7 +57,9 @@ async def match(request: Request, service: Service) -> Reply:
     content_type(request, (JSON,))
     accepted(request, (JSON,))
     await generations.reach(request, service)
-    return await service.beside(_answer, await request.body(), request, service)
+    body = await request.body()
+    aside = service.bulk if len(body) > LARGE_BYTES else service.beside
+    return await aside(_answer, body, request, service)
 
 
 def _answer(body: bytes, request: Request, service: Service) -> Reply:

@@ -73,7 +73,8 @@ class Listener:
     def end(self, status: int = 0) -> None:
         """Have `serve` return; may be called by a signal's handler."""
         self.status = self.status or status
-        self._wake.send(b"x")
+        with suppress(OSError):  # It has been closed.
+            self._wake.send(b"x")
 
     def close(self) -> None:
         """Take no more questions, and wait until those taken are answered."""
@@ -89,6 +90,8 @@ class Listener:
                     connection.shutdown(socket.SHUT_RD)
         for thread in conversing:
             thread.join()
+        self._woken.close()
+        self._wake.close()
 
     def _accept(self) -> None:
         try:
@@ -118,10 +121,10 @@ class Listener:
             connection.close()
 
     def _answer(self, connection: socket.socket) -> None:
-        head_bytes, body_bytes = messages.sizes(_received(connection, messages.PREFIX.size))
-        head = messages.head_of(_received(connection, head_bytes))
+        head_bytes, body_bytes = messages.sizes(received(connection, messages.PREFIX.size))
+        head = messages.head_of(received(connection, head_bytes))
         with self._bodies:
-            body = _received(connection, body_bytes)
+            body = received(connection, body_bytes)
             answer, document = self._answered(head, body)
             del body
         connection.sendall(messages.packed(answer, len(document)) + document)
@@ -164,8 +167,8 @@ def _listening(path: Path) -> socket.socket:
     return listening
 
 
-def _received(connection: socket.socket, size_bytes: int) -> bytes:
-    """EOFError if it ends before."""
+def received(connection: socket.socket, size_bytes: int) -> bytes:
+    """So many bytes. EOFError if it ends before."""
     parts: list[bytes] = []
     while size_bytes:
         part = connection.recv(min(size_bytes, _READ_BYTES))

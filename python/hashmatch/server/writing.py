@@ -14,6 +14,8 @@ from hashmatch.server.problems import Problem
 
 #: How soon a caller should try again: a writer that ended is started again at once.
 _AGAIN_S = 1
+#: How long a change may take, those before it included.
+_PATIENCE_S = 300.0
 #: How long a process that is started waits for it.
 _SETTLED_S = 5.0
 _LOOK_S = 0.05
@@ -31,9 +33,8 @@ class Writing:
     started anew is found without more ado.
     """
 
-    def __init__(self, socket: Path, answer_seconds: float) -> None:
+    def __init__(self, socket: Path) -> None:
         self._socket = socket
-        self._answer_seconds = answer_seconds
 
     async def change(self, set: str, body: bytes, who: str, key: str | None = None) -> Answer:
         """Have the changes in a body made, and return the answer once they are durable.
@@ -77,7 +78,7 @@ class Writing:
                 retry_after=_AGAIN_S,
             ) from None
         try:
-            async with asyncio.timeout(self._answer_seconds):
+            async with asyncio.timeout(_PATIENCE_S):
                 answer, document = await _exchange(reader, writer, head, body)
         except (OSError, EOFError, ValueError) as error:
             # TimeoutError is an OSError.

@@ -2,7 +2,7 @@
 
 import { differing, grid } from "./grid.js";
 import { askJson } from "./server.js";
-import { count, element, number } from "./text.js";
+import { count, element, number, tell } from "./text.js";
 
 const SHOWN = 50;
 const form = document.getElementById("lookup");
@@ -11,6 +11,7 @@ const distance = document.getElementById("distance");
 const distanceNote = document.getElementById("distance-note");
 const hash = document.getElementById("hash");
 const digits = document.getElementById("digits");
+const fault = document.getElementById("fault");
 const drop = document.getElementById("drop");
 const file = document.getElementById("file");
 const answer = document.getElementById("answer");
@@ -28,9 +29,9 @@ export function start() {
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    lookUp(() => ofHash(hash.value.replace(/\s+/g, "").toLowerCase()));
+    lookUp(fault, () => ofHash(hash.value.replace(/\s+/g, "").toLowerCase()));
   });
-  file.addEventListener("change", () => file.files.length && lookUp(() => ofFile(file.files[0])));
+  file.addEventListener("change", () => file.files.length && lookUp(said, () => ofFile(file.files[0])));
   drop.addEventListener("dragover", (event) => {
     event.preventDefault();
     drop.classList.add("over");
@@ -39,7 +40,7 @@ export function start() {
   drop.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    if (event.dataTransfer.files.length) lookUp(() => ofFile(event.dataTransfer.files[0]));
+    if (event.dataTransfer.files.length) lookUp(said, () => ofFile(event.dataTransfer.files[0]));
   });
   // A file that misses the place for it must not take the page's.
   for (const event of ["dragover", "drop"]) addEventListener(event, (each) => each.preventDefault());
@@ -55,28 +56,31 @@ function counted() {
   distanceNote.textContent = `Without a distance that of each set counts, usually ${usual}.`;
 }
 
-// Shows what `look` finds, unless something else has been looked up meanwhile.
-async function lookUp(look) {
+// Shows what `look` finds, unless something else has been looked up meanwhile; or, in `where`, what
+// is wrong.
+async function lookUp(where, look) {
   const mine = ++asked;
   faulty(null);
+  tell(fault, "");
   said.className = "";
-  said.textContent = "Looking it up …";
+  tell(said, "Looking it up …");
   answer.setAttribute("aria-busy", "true");
   try {
     const shown = await look();
     if (mine === asked) show(shown);
   } catch (error) {
-    if (mine === asked) refused(error);
+    if (mine === asked) refused(error, where);
   } finally {
     if (mine === asked) answer.removeAttribute("aria-busy");
     file.value = "";
   }
 }
 
-function refused(error) {
+function refused(error, where) {
   list.replaceChildren();
-  said.className = "trouble";
-  said.textContent = error.message;
+  tell(said, "");
+  where.className = "trouble";
+  tell(where, error.message);
   faulty({ hashes: hash, max_distance: distance, type }[(error.field ?? "").split(/[.[]/)[0]]);
 }
 
@@ -123,6 +127,8 @@ function show({ generation, found, file }) {
     : "nothing matches";
   const text = `${file ? `${file.name}, ${file.named}: ` : ""}${matches}, in generation ${number(generation)}.`;
   said.textContent = file ? text : text[0].toUpperCase() + text.slice(1);
+  // On a small screen it is below what can be seen.
+  if (said.getBoundingClientRect().bottom > innerHeight * 0.9) said.scrollIntoView();
   const left = found.length - SHOWN;
   list.replaceChildren(
     ...(file?.reason ? [element("p", { class: "note" }, `Not matched in full: ${file.reason}.`)] : []),
@@ -145,8 +151,8 @@ function card(match) {
     ["Set", match.set],
     ["Contributor", match.contributor || "–"],
     ["Kind", match.kind],
-    ["Labels", chips(match.labels)],
     ["Verdicts", chips(match.verdicts, "verdict")],
+    ["Labels", chips(match.labels)],
   ];
   return element(
     "article",

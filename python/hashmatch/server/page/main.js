@@ -4,7 +4,7 @@ import * as lookup from "./lookup.js";
 import { counted, held, uncounted } from "./rates.js";
 import { ask, askJson, Refused } from "./server.js";
 import { aged, listed } from "./sets.js";
-import { tell } from "./text.js";
+import { sentence, tell } from "./text.js";
 
 const EVERY_MS = 2000;
 const SLOWEST_MS = 30000;
@@ -62,9 +62,9 @@ async function look() {
 // What is wrong, as the server says it.
 function troubles({ trouble, writer_trouble, audit }) {
   const said = [];
-  if (trouble) said.push(`No newer state is taken in, and the last good one is served: ${trouble}.`);
-  if (writer_trouble) said.push(`No changes are made: ${writer_trouble}.`);
-  if (audit.trouble) said.push(`Look-ups are not noted for the audit: ${audit.trouble}.`);
+  if (trouble) said.push(`No newer state is taken in, and the last good one is served: ${sentence(trouble)}`);
+  if (writer_trouble) said.push(`No changes are made: ${sentence(writer_trouble)}`);
+  if (audit.trouble) said.push(`Look-ups are not noted for the audit: ${sentence(audit.trouble)}`);
   return said.join(" ");
 }
 

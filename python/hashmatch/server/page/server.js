@@ -1,5 +1,7 @@
 // Requests to the server, with the token of whoever sits here, which lives as long as the tab.
 
+import { sentence } from "./text.js";
+
 const KEPT = "hashmatch.token";
 
 const dialog = document.getElementById("ask");
@@ -46,9 +48,8 @@ export async function askJson(path, options) {
 
 async function problemOf(reply) {
   try {
-    const { detail, title, field, row } = await reply.json();
-    const where = row === undefined ? "" : ` (row ${row})`;
-    return new Refused(reply.status, `${detail || title}${where}`, field);
+    const { detail, title, field } = await reply.json();
+    return new Refused(reply.status, sentence(detail || title), field);
   } catch {
     return new Refused(reply.status, `The server answered ${reply.status} ${reply.statusText}.`);
   }

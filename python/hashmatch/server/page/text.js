@@ -16,6 +16,12 @@ export function count(value, word, words = word + "s") {
   return `${number(value)} ${value === 1 ? word : words}`;
 }
 
+// What a problem document says, without the row where there is but one.
+export function sentence(text) {
+  const said = text.replace(/^row 0: /, "");
+  return said[0].toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
+}
+
 const SPANS = [[1, 60, "s"], [60, 60, "min"], [3600, 24, "h"]];
 
 // "3 s ago", of seconds.
