@@ -13,3 +13,13 @@ from fresh_process import FreshProcesses
 def plain_processes() -> Iterator[FreshProcesses]:
     with FreshProcesses() as server:
         yield server
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long a client would have waited before it asks again; it does not."""
+    from hashmatch.client import Client
+
+    slept: list[float] = []
+    monkeypatch.setattr(Client, "_wait", lambda client, pause_s, ended=None: slept.append(pause_s))
+    return slept

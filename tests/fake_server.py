@@ -7,7 +7,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,9 +17,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
-from hashmatch import wire
+from hashmatch import DatabaseMatches, wire
+from oracle import random_codes
 
 PACKED = wire.MEDIA_TYPE
+#: What is looked up.
+CODES = random_codes(3, 256)
+#: The answer to a change.
+CHANGED = {
+    "generation": 9, "set": "s", "added": 1, "updated": 0, "removed": 0, "unchanged": 0,
+    "opinions": 0, "rejected": [],
+}  # fmt: skip
 
 
 @dataclass
@@ -197,3 +205,31 @@ def packed(heard: Heard, generation: int = 7, first: int = 0, distances: bool = 
 def found(heard: Heard, generation: int = 7, first: int = 0) -> bytes:
     """The reply with that."""
     return reply(packed(heard, generation, first), 200, PACKED, generation)
+
+
+def first_then(first: Sequence[bytes | None], last: Callable[[Heard], bytes]) -> Behave:
+    """Answers with each of the first, once, then with the last. None cuts the connection."""
+    left = list(first)
+
+    def behave(heard: Heard) -> Iterator[bytes]:
+        if not left:
+            yield last(heard)
+            return
+        part = left.pop(0)
+        if part is None:
+            raise Cut
+        yield part
+
+    return behave
+
+
+def found_only(heard: Heard) -> Iterator[bytes]:
+    yield found(heard)
+
+
+def assert_found(matches: DatabaseMatches, rows: int = 3) -> None:
+    """They are what `found` says."""
+    assert [(m.query, m.signal, m.distance, m.ref) for m in matches] == [
+        (row, row, row, f"ref-{row}") for row in range(rows)
+    ]
+    assert matches.generation == 7

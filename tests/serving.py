@@ -157,10 +157,14 @@ class Server:
 
 
 def _flags(settings: Mapping[str, Any]) -> list[str]:
-    return [
-        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
-        for name, value in settings.items()
-    ]
+    flags = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            flags.append(f"--{flag}={value}")
+    return flags
 
 
 def _children(parent: int) -> list[int]:

@@ -275,6 +275,20 @@ def test_a_bad_row_is_told_where_it_is_given(served: Served) -> None:
     assert served.client.refresh() == before
 
 
+def test_what_others_change_is_seen_after_a_refresh(served: Served) -> None:
+    code = random_codes(1, 256, 77)
+    with hashmatch.connect(served.server.url) as other:
+        for turn in range(20):
+            other.create(f"other-{turn}")
+            # Of which of its processes, is not known.
+            assert len(other.match("pdq", code, [f"other-{turn}"])) == 0
+            with other.change(f"other-{turn}") as change:
+                change.add("pdq", code, refs=["r"])
+            assert served.client.refresh() == change.generation
+            for _ in range(4):
+                assert len(served.client.match("pdq", code)) == turn + 1
+
+
 def test_sets_of_every_name(served: Served) -> None:
     for name in ("..", ".", "a?b=c&d#e%2F", "\N{SNOWMAN} snow", "changes", "x" * 500):
         served.client.create(name, contributor="owner", max_distance={"pdq": 7})
@@ -289,14 +303,14 @@ def test_sets_of_every_name(served: Served) -> None:
 
 
 def test_loads_are_cut_between_items(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hashmatch.client.changes._LOAD_ROWS", 7)
+    monkeypatch.setattr("hashmatch.client.loads._LOAD_ROWS", 7)
     chance = random.Random(2)
     refs = [f"load-{chance.randrange(40)}" for _ in range(100)]
     codes = random_codes(100, 256)
     opinions = [Opinion("load-1", "o", "negative", ["l"])]
     batches: list[Batch | Removal] = [
         Batch("pdq", codes, refs, kind="video", time_ms=list(range(100)), opinions=opinions),
-        Removal(["load-3", "nobody"]),
+        Removal(["load-3", "nobody", *["load-4"] * 7]),
         Batch("pdq", codes[:3], ["load-3", "", "load-3"], [["x"], [], ["y"]]),
     ]
     told: list[tuple[int, int]] = []
@@ -307,10 +321,10 @@ def test_loads_are_cut_between_items(served: Served, monkeypatch: pytest.MonkeyP
     )
     served.twin.create("loaded")
     assert counts == served.twin.load("loaded", batches, on_error="skip")
-    assert [row for row, _ in counts.rejected] == [101, 103]
+    assert [row for row, _ in counts.rejected] == [101, *range(103, 109), 110]
     assert list(served.client.contents("loaded")) == list(served.twin.contents("loaded"))
     assert served.client.generation == before + len(told)
-    assert len(told) > 5 and told[-1] == (105, 0)
+    assert len(told) > 5 and told[-1] == (112, 0)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
@@ -335,8 +349,9 @@ def test_workers_killed_amid_lookups(served: Served, monkeypatch: pytest.MonkeyP
     wanted = served.database.match("pdq", queries)
     for turn in range(3):
         before = set(served.server.pids("worker"))
-        timer = killed_soon(served.server, "worker", 0.02 * (turn + 1))
         with hashmatch.connect(served.server.url, retries=20) as client:
+            assert client.refresh() == wanted.generation
+            timer = killed_soon(served.server, "worker", 0.02 * (turn + 1))
             assert_same(client.match("pdq", queries), wanted)
         timer.join()
         wait_until(lambda: len(served.server.pids("worker")) == 2)

@@ -32,8 +32,7 @@ async def client_of(path: Path, **settings: Any) -> AsyncIterator[AsyncClient]:
     await app.service.start()
     try:
         async with hashmatch.aconnect("http://sidecar") as client:
-            transport = httpx.ASGITransport(cast(Any, app))
-            client._http = httpx.AsyncClient(transport=transport, **client._session.http_options())
+            client._http = httpx.ASGITransport(cast(Any, app))
             yield client
     finally:
         await app.service.stop()

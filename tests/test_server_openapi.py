@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -160,6 +161,9 @@ def test_the_page_of_the_document_is_complete_and_loads_nothing_else(
     assert "script" not in page.tags
     assert len(set(page.names)) == len(page.names)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.names)
+    commands = [shlex.split(each) for each in re.findall(r"curl .*?\S(?=\n[^ ])", page.text, re.S)]
+    urls = {command[-1].partition("?")[0].removeprefix("http://localhost") for command in commands}
+    assert urls == {path.replace("{set}", "shared") for path in document["paths"]}
     for (method, path), operation in operations(document).items():
         assert method == "HEAD" or f"{method} {path}" in page.text
         for parameter in operation.get("parameters", ()):

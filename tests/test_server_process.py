@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +22,7 @@ import numpy as np
 import pytest
 
 import hashmatch
+from hashmatch.server.children import Deaths
 from serving import Server
 
 Http: TypeAlias = Literal["granian", "uvicorn"]
@@ -80,6 +83,7 @@ def test_it_starts_answers_and_drains(path: Path, http: Http) -> None:
         with server.client() as client:
             assert refs(client.post("/v1/match", json={"hashes": CODE})) == ["picture-17"]
             assert client.get("/livez").headers.get("server", "granian") == "granian"
+        assert _asked_by_the_example(place) == 0
         _attack_heads(place)
 
         # One that is not here whole, and a search that takes long: of a billion pairs.
@@ -103,6 +107,12 @@ def test_it_starts_answers_and_drains(path: Path, http: Http) -> None:
             assert ended.result() == 0
         assert not os.path.exists(place)
         assert server.pids() == []
+        assert _asked_by_the_example(place) == 1
+
+
+def _asked_by_the_example(place: str) -> int:
+    example = Path(__file__).parents[1] / "examples" / "deploy" / "healthy.py"
+    return subprocess.run([sys.executable, example, place], timeout=60).returncode
 
 
 def _attack_heads(place: str) -> None:
@@ -297,6 +307,16 @@ def test_workers_are_replaced_in_turn_when_told_to(
             assert server.pids("worker") == after
             assert server.stop() == 0
             assert systemd.recv(100) == b"STOPPING=1"
+
+
+def test_one_that_dies_again_and_again_waits_longer_and_longer() -> None:
+    deaths = Deaths()
+    assert [deaths.pause(0.1) for _ in range(12)] == [
+        0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15, 15, 15, 15,
+    ]  # fmt: skip
+    assert deaths.pause(3600) == 0
+    assert [deaths.pause(0.1) for _ in range(2)] == [0.2, 0.4]
+    assert [deaths.pause(0.1) for _ in range(2000)][-1] == 15
 
 
 def test_a_database_that_cannot_be_opened_ends_it(tmp_path: Path) -> None:

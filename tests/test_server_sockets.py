@@ -129,7 +129,7 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("address", "fault"),
     [
-        (f"unix:/tmp/{'x' * 200}", "path too long: choose another"),
+        (f"unix:/tmp/{'x' * 200}", "path too long; --listen takes another"),
         ("unix:/nowhere/socket", "cannot listen at /nowhere/socket: No such file or directory"),
         ("no-such-host.invalid:80", "cannot listen at no-such-host.invalid:80: "),
         ("203.0.113.1:80", "cannot listen at 203.0.113.1:80: Cannot assign requested address"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -104,6 +106,30 @@ def test_what_is_no_tls_is_refused(server: Server, guarded: Guarded) -> None:
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with server.client(verify=old) as client, pytest.raises(httpx.TransportError):
         client.get("/livez")
+
+
+def test_a_new_certificate_is_taken_when_told_to(server: Server, guarded: Guarded) -> None:
+    def serial() -> str:
+        context = guarded.authority.sign("caller").context(guarded.authority.file)
+        host, _, port = server.url.removeprefix("https://").partition(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=60) as plain,
+            context.wrap_socket(plain, server_hostname=host) as connection,
+        ):
+            certificate = connection.getpeercert()
+        assert certificate is not None
+        return str(certificate["serialNumber"])
+
+    before = serial()
+    new = guarded.authority.sign("server")
+    assert new.certificate == guarded.settings["tls_certificate"]
+    assert serial() == before
+    server.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 60
+    while "the settings were read again" not in server.log():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert int(serial(), 16) == new.x509.serial_number
 
 
 def test_files_that_are_not_what_they_should_be(folder: Path, guarded: Guarded) -> None:

@@ -18,8 +18,8 @@ is none; TimeoutError that it took too long.
 calls.py     what is asked, and what was answered; each method is a talk of such
 session.py   what both clients share: sync.py is for threads, aio.py for event loops
 tries.py     when a call is made again; errors.py, what refusals become
-lookups.py, videos.py, files.py, changes.py, questions.py    what the methods ask
-results.py, video_results.py, records.py, contents.py        what they make of the answers
+lookups.py, videos.py, files.py, changes.py, loads.py, questions.py    what the methods ask
+results.py, video_results.py, records.py, contents.py    what they make of the answers
 """
 
 from __future__ import annotations

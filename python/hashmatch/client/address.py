@@ -72,6 +72,10 @@ class Address:
         """
         if not self.url.startswith("https://"):
             return False
+        for file in (self.ca, *(self.certificate or ())):
+            if file is not None:
+                # For the error that names it: that of what follows does not.
+                open(file, "rb").close()
         try:
             context = ssl.create_default_context(cafile=self.ca)
         except ssl.SSLError as error:
@@ -79,10 +83,12 @@ class Address:
         if self.certificate is not None:
             certificate, key = self.certificate
             try:
-                context.load_cert_chain(certificate, key)
+                # Nobody is asked for the passphrase of a key that has one.
+                context.load_cert_chain(certificate, key, password="")
             except ssl.SSLError as error:
                 raise ValueError(
-                    f"{certificate} and {key} are no certificate and its key: {error}"
+                    f"{certificate} and {key} are no certificate and its key without a "
+                    f"passphrase: {error}"
                 ) from None
         return context
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,9 +12,10 @@ import httpx
 
 from hashmatch.client import files, lookups, questions, videos
 from hashmatch.client.calls import Answer, Asked, Call, Outcome, Reply, Talk, TooMuch, ask
-from hashmatch.client.changes import ClientChange, Load, OnError
+from hashmatch.client.changes import ClientChange, OnError
 from hashmatch.client.contents import Lines
 from hashmatch.client.files import FileMatches
+from hashmatch.client.loads import Load
 from hashmatch.client.lookups import Where
 from hashmatch.client.records import ServerStatus
 from hashmatch.client.session import CONNECTIONS, File, Session, head_of
@@ -48,7 +49,7 @@ class AsyncClient:
         retries: int = 6,
     ) -> None:
         self._session = Session(server, token, ca, certificate, timeout, retries)
-        self._http: httpx.AsyncClient | None = None
+        self._http: httpx.AsyncBaseTransport | None = None
         self._closed = False
 
     # Looking up.
@@ -151,6 +152,7 @@ class AsyncClient:
     ) -> None:
         """`Client.create`."""
         await self._result(questions.create(name, contributor, max_distance))
+        self._session.made_set()
 
     @asynccontextmanager
     async def change(self, set: str, *, on_error: OnError = "raise") -> AsyncIterator[ClientChange]:
@@ -261,15 +263,19 @@ class AsyncClient:
         except httpx.TransportError as error:
             raise self._session.broken_off(error) from None
 
-    def _sent(self, call: Call, tries: Tries) -> AbstractAsyncContextManager[httpx.Response]:
-        options = self._session.request_options(call, tries.left_s)
-        content = None if call.method == "GET" else _parts(call)
-        return self._connected().stream(**options, content=content)
+    @asynccontextmanager
+    async def _sent(self, call: Call, tries: Tries) -> AsyncIterator[httpx.Response]:
+        body = bytes(call.body) if call.is_small else _parts(call)
+        request = self._session.request(call, tries.left_s, body)
+        response = await self._connected().handle_async_request(request)
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
-    def _connected(self) -> httpx.AsyncClient:
+    def _connected(self) -> httpx.AsyncBaseTransport:
         if self._http is None:
-            transport = httpx.AsyncHTTPTransport(**self._session.transport_options())
-            self._http = httpx.AsyncClient(transport=transport, **self._session.http_options())
+            self._http = httpx.AsyncHTTPTransport(**self._session.transport_options())
         return self._http
 
     def _require_open(self) -> None:

@@ -42,8 +42,8 @@ class Call:
     generation: int = 0
     newest: bool = False
 
-    def headers(self, generation: int) -> dict[str, str]:
-        """Its headers, for an answer of that state or a newer one."""
+    def headers(self, generation: int, newest: bool) -> dict[str, str]:
+        """Its headers, for an answer of that state or a newer one, or of the newest."""
         headers = {"accept": self.accept, "accept-encoding": "identity"}
         if self.method != "GET":
             headers["content-type"] = self.media_type
@@ -51,9 +51,18 @@ class Call:
         if self.key is not None:
             headers["idempotency-key"] = self.key
         least = max(generation, self.generation)
-        if least or self.newest:
-            headers["hashmatch-min-generation"] = "newest" if self.newest else str(least)
+        if self.key is not None or not self.again:
+            pass  # A change is of whatever the writer has.
+        elif newest or self.newest:
+            headers["hashmatch-min-generation"] = "newest"
+        elif least:
+            headers["hashmatch-min-generation"] = str(least)
         return headers
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the body is sent in one piece."""
+        return len(self.body) <= _PART_BYTES
 
     def parts(self) -> Iterator[bytes]:
         """The body, anew at each call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any, TypeAlias
 
 import httpx
@@ -21,6 +22,9 @@ TOKEN = "HASHMATCH_TOKEN"
 CONNECTIONS = 4
 #: Connections that are kept for the next call.
 _KEPT = 16
+#: A set that is made makes no generation, and each process of a server has it after a moment: for
+#: so long it is asked to look.
+_LOOKS_S = 2.0
 
 
 class Session:
@@ -37,12 +41,19 @@ class Session:
     ) -> None:
         self._given = (server, ca, certificate, timeout, retries)
         self._address = Address(server, ca, certificate)
+        try:
+            httpx.URL(self._address.url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{server!r} is no address of a server: {error}") from None
+        self._tls = self._address.tls()
         self._patience = Patience(timeout, retries)
         found = token if token is not None else os.environ.get(TOKEN) or None
         self._token = None if found is None else sound_token(found)
         self._token_given = token is not None
         self._lock = threading.Lock()
         self.generation = 0
+        #: Of time.monotonic.
+        self._looks_until = 0.0
 
     @property
     def server(self) -> str:
@@ -59,21 +70,18 @@ class Session:
             self.generation = max(self.generation, generation)
         return generation
 
+    def made_set(self) -> None:
+        """From now on answers know of all sets that there are."""
+        self._looks_until = time.monotonic() + _LOOKS_S
+
     def tries(self) -> Tries:
         """Those of one call."""
         return Tries(self.server, self._patience)
 
-    def http_options(self) -> dict[str, Any]:
-        """What an `httpx` client is made with. Requests are not sent through proxies."""
-        headers = {"user-agent": "hashmatch"}
-        if self._token is not None:
-            headers["authorization"] = f"Bearer {self._token}"
-        return {"base_url": self._address.url, "headers": headers, "follow_redirects": False}
-
     def transport_options(self) -> dict[str, Any]:
-        """What its transport is made with. OSError or ValueError names a file of no use."""
+        """What a transport of `httpx` is made with. Requests are not sent through proxies."""
         return {
-            "verify": self._address.tls(),
+            "verify": self._tls,
             "uds": self._address.socket,
             "trust_env": False,
             "limits": httpx.Limits(
@@ -81,15 +89,20 @@ class Session:
             ),
         }
 
-    def request_options(self, call: Call, left_s: float) -> dict[str, Any]:
-        """What `httpx` is given of a call, but for its body."""
-        return {
-            "method": call.method,
-            "url": call.path,
-            "params": list(call.params) or None,
-            "headers": call.headers(self.generation),
-            "timeout": left_s,
-        }
+    def request(self, call: Call, left_s: float, body: Any) -> httpx.Request:
+        """A call as it is sent. It goes to the transport itself: what `httpx.Client` does besides,
+        for cookies and redirects, takes as long as all the rest.
+        """
+        headers = call.headers(self.generation, time.monotonic() < self._looks_until)
+        headers["user-agent"] = "hashmatch"
+        if self._token is not None:
+            headers["authorization"] = f"Bearer {self._token}"
+        params = list(call.params)
+        url = httpx.URL(f"{self._address.url}{call.path}", **({"params": params} if params else {}))
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), left_s)
+        return httpx.Request(
+            call.method, url, headers=headers, content=body, extensions={"timeout": timeouts}
+        )
 
     def pause(self, call: Call, tries: Tries, error: httpx.TransportError) -> float:
         """How long to wait before a call is made again whose try failed, in seconds."""

@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,9 +16,10 @@ import httpx
 
 from hashmatch.client import files, lookups, questions, videos
 from hashmatch.client.calls import Answer, Asked, Call, Outcome, Reply, Talk, TooMuch, ask
-from hashmatch.client.changes import ClientChange, Load, OnError
+from hashmatch.client.changes import ClientChange, OnError
 from hashmatch.client.contents import Lines
 from hashmatch.client.files import FileMatches
+from hashmatch.client.loads import Load
 from hashmatch.client.lookups import Where
 from hashmatch.client.records import ServerStatus
 from hashmatch.client.session import CONNECTIONS, File, Session, head_of
@@ -57,8 +58,8 @@ class Client:
     ) -> None:
         self._session = Session(server, token, ca, certificate, timeout, retries)
         self._lock = threading.Lock()
-        self._http: httpx.Client | None = None
-        self._parents: httpx.Client | None = None
+        self._http: httpx.BaseTransport | None = None
+        self._parents: httpx.BaseTransport | None = None
         self._closed = False
         _clients.add(self)
 
@@ -165,6 +166,7 @@ class Client:
     ) -> None:
         """Make an empty hash set, as `Database.create`."""
         self._result(questions.create(name, contributor, max_distance))
+        self._session.made_set()
 
     @contextmanager
     def change(self, set: str, *, on_error: OnError = "raise") -> Iterator[ClientChange]:
@@ -289,17 +291,21 @@ class Client:
         except httpx.TransportError as error:
             raise self._session.broken_off(error) from None
 
-    def _sent(self, call: Call, tries: Tries) -> AbstractContextManager[httpx.Response]:
-        options = self._session.request_options(call, tries.left_s)
-        content = None if call.method == "GET" else call.parts()
-        return self._connected().stream(**options, content=content)
+    @contextmanager
+    def _sent(self, call: Call, tries: Tries) -> Iterator[httpx.Response]:
+        body = bytes(call.body) if call.is_small else call.parts()
+        request = self._session.request(call, tries.left_s, body)
+        response = self._connected().handle_request(request)
+        try:
+            yield response
+        finally:
+            response.close()
 
-    def _connected(self) -> httpx.Client:
+    def _connected(self) -> httpx.BaseTransport:
         with self._lock:
             self._require_open()
             if self._http is None:
-                transport = httpx.HTTPTransport(**self._session.transport_options())
-                self._http = httpx.Client(transport=transport, **self._session.http_options())
+                self._http = httpx.HTTPTransport(**self._session.transport_options())
             return self._http
 
     def _forked(self) -> None:

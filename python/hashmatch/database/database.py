@@ -15,6 +15,8 @@ from typing import Any, Self
 
 # numpy's unique imports it when first called: a child forked in the midst of that would wait for it
 # for ever.
+import numpy.ma  # noqa: F401
+
 from hashmatch import _core
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.codes import Codes, as_codes

@@ -112,7 +112,6 @@ class Sidecar:
         except Problem as problem:
             if sending.status:
                 raise
-            await self.gate.pause(problem)
             reply = Reply.of(problem)
         await send_reply(reply, sending)
 

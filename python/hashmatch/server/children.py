@@ -10,11 +10,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 #: What a worker has found in the database: "generation", "sets" with the items in each, "signals"
 #: by their type.
 Served: TypeAlias = dict[str, Any]
+
+
+#: One that lived so long did not die at once.
+_SETTLED_SECONDS = 5.0
+#: From the second that dies at once, the next one waits: twice as long each time.
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 15.0
 
 
 class Child:
@@ -104,6 +112,19 @@ class Worker(Child):
             report = json.loads(self._said or b"{}")
             self.served = report.get("served")
             self._reported.set_result(report.get("trouble", ""))
+
+
+@dataclass
+class Deaths:
+    """Those at one place, which may die at once, one after the other."""
+
+    _next_seconds: float = 0
+
+    def pause(self, lived_seconds: float) -> float:
+        """Seconds until another is started, after one that lived so long."""
+        seconds = self._next_seconds if lived_seconds < _SETTLED_SECONDS else 0.0
+        self._next_seconds = min(max(2 * seconds, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+        return seconds
 
 
 def _name(number: int) -> str:

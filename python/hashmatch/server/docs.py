@@ -8,7 +8,7 @@ packed body is sent.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -89,22 +89,24 @@ def _tag(document: Part, tag: str, said: str, of: list[tuple[str, str, Part]]) -
 def _operation(document: Part, method: str, path: str, operation: Part) -> str:
     anchor = _anchor(operation["operationId"])
     bodies = operation.get("requestBody", {}).get("content", {})
-    command = curl_command(method, path, operation)
+    parameters = [_resolved(document, each) for each in operation.get("parameters", ())]
+    command = curl_command(method, path, parameters, bodies)
     return (
         f'<article class="sheet" aria-labelledby="{anchor}">\n'
         f'<h3 id="{anchor}"><span class="method {method}">{method.upper()}</span> '
         f"<code>{_path(path)}</code></h3>\n"
         f"<p><strong>{_inline(operation['summary'])}.</strong></p>\n"
         f"{_prose(operation.get('description', ''))}"
-        f'<pre tabindex="0" aria-label="With curl"><code>{escape(command)}</code></pre>\n'
-        f"{_parameters(document, operation.get('parameters', ()))}"
+        f'<pre tabindex="0" role="group" aria-label="With curl"><code>{escape(command)}</code>'
+        "</pre>\n"
+        f"{_parameters(parameters)}"
         f"{_bodies(bodies)}{_responses(document, operation['responses'])}</article>\n"
     )
 
 
-def _parameters(document: Part, parameters: Any) -> str:
+def _parameters(parameters: Sequence[Part]) -> str:
     rows = []
-    for parameter in (_resolved(document, each) for each in parameters):
+    for parameter in parameters:
         schema = parameter["schema"]
         where = {"query": "in the URL", "path": "in the path", "header": "a header"}
         rows.append(
@@ -151,7 +153,8 @@ def _example(content: Part) -> str:
     text = json.dumps(content["example"], indent=2)
     return (
         "<details><summary>Example</summary>"
-        f'<pre tabindex="0"><code>{escape(text)}</code></pre></details>\n'
+        f'<pre tabindex="0" role="group" aria-label="Example"><code>{escape(text)}</code></pre>'
+        "</details>\n"
     )
 
 

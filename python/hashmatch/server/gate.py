@@ -9,7 +9,7 @@ from hashmatch.server.callers import ANYONE, SCOPES, Caller
 from hashmatch.server.http import Request
 from hashmatch.server.journal import Journal
 from hashmatch.server.limits import Rates, Room
-from hashmatch.server.problems import Problem, Refused
+from hashmatch.server.problems import Refused
 from hashmatch.server.service import Service
 from hashmatch.server.settings import Settings
 from hashmatch.server.stuck import Stuck
@@ -23,10 +23,9 @@ OPEN = frozenset(("/", "/docs", "/openapi.json", "/livez", "/readyz", "/status",
 _OPEN_FOLDER = "/page/"
 #: Answered however much there is to do: it says how much.
 _METRICS = "/metrics"
+#: A body of theirs is not read.
+_BODILESS = ("GET", "HEAD")
 
-#: Who is refused waits so long for the answer. A caller that asks again at once, whatever it is
-#: told, so makes a few requests a second on each connection, rather than as many as it can.
-_PAUSE_SECONDS = 0.25
 #: How often the file of tokens is looked at, and what was counted is told.
 _TICK_SECONDS = 0.5
 #: How often connections are looked through whose callers take nothing.
@@ -61,10 +60,11 @@ class Gate:
             self._tick()
         try:
             self._admit(request)
-            if request.place is not None and not request.has_body:
+            if request.place is not None and (request.method in _BODILESS or not request.has_body):
                 await request.place.work()
         except Refused as refused:
             request.refused = refused.reason
+            await asyncio.sleep(refused.PAUSE_SECONDS)
             raise
 
     def _admit(self, request: Request) -> None:
@@ -93,11 +93,6 @@ class Gate:
         if caller is None:
             raise _unknown("the token is not known here, or has expired", ', error="invalid_token"')
         return caller
-
-    async def pause(self, problem: Problem) -> None:
-        """Before a problem is answered: one that somebody who is refused has takes a while."""
-        if isinstance(problem, Refused):
-            await asyncio.sleep(_PAUSE_SECONDS)
 
     def done(self, request: Request, status: int, began: float, fault: Exception | None) -> None:
         """Note how a request ended, let in or not. `began` is of time.perf_counter."""

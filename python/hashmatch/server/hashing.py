@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeAlias
 
 from hashmatch.hashing.contents import FileHashes, hash_contents
@@ -48,8 +49,10 @@ class Task:
 class Hasher:
     """Hashes files, some at a time. Its processes are begun when they are first needed."""
 
-    def __init__(self, count: int | None = None) -> None:
-        self._count = count or max(1, cores() // 2)
+    def __init__(self, others: int, folder: Path | None) -> None:
+        """Of so many that hash on this machine, with which it shares the folder."""
+        self._count = max(1, cores() // 2 // others)
+        self._folder = folder
         self._threads = ThreadPoolExecutor(self._count, "hash")
         #: Each of one process, and lent to one thread at a time.
         self._idle: list[Workers[_Job, FileHashes]] = []
@@ -72,7 +75,11 @@ class Hasher:
 
     @cached_property
     def _turns(self) -> str:
-        """The path of a file by which the processes take turns at large pictures."""
+        """The path of a file by which all processes take turns at large pictures."""
+        if self._folder is not None:
+            shared = self._folder / "turns"
+            shared.touch()
+            return str(shared)
         handle, path = tempfile.mkstemp(prefix="hashmatch-")
         os.close(handle)
         return path
@@ -100,5 +107,5 @@ class Hasher:
         self._threads.shutdown(cancel_futures=True)
         while self._idle:
             self._idle.pop().__exit__(None, None, None)
-        if "_turns" in vars(self):
+        if self._folder is None and "_turns" in vars(self):
             os.unlink(self._turns)

@@ -43,7 +43,9 @@ def routes() -> APIRouter:
         service: Service = request.app.state.service
         return await asyncio.to_thread(_ready, service)
 
-    @router.get("/metrics", response_class=Response)
+    text = {"text/plain": {"schema": {"type": "string"}}}
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": text}})
     async def metrics(request: Request) -> Response:
         """What is counted, in Prometheus's text format. Takes a token that may read all sets."""
         service: Service = request.app.state.service

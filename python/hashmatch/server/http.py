@@ -127,7 +127,7 @@ class Request:
                 return False
         except Problem:
             return True
-        return length is None or len(length) > _MOST_DIGITS or int(length) > _SMALL_BODY_BYTES
+        return length is None or not _is_number(length) or int(length) > _SMALL_BODY_BYTES
 
     async def receive(self) -> Message:
         """The next part of the body. Problem when it is too much or takes too long."""
@@ -157,6 +157,7 @@ class Request:
                     await self.place.work()
             except Refused as refused:
                 self.refused = refused.reason
+                await asyncio.sleep(refused.PAUSE_SECONDS)
                 raise
         return message
 
@@ -169,10 +170,10 @@ class Request:
                 400, "transfer-encoding must be chunked, and without content-length: send either"
             )
         if length is not None:
-            if not (length.isascii() and length.isdecimal()):
+            if not _is_number(length):
                 self.refused = "framing"
-                raise Problem(400, "content-length must be a number")
-            if len(length) > _MOST_DIGITS or int(length) > self._settings.max_body_bytes:
+                raise Problem(400, "content-length must be a number of bytes")
+            if int(length) > self._settings.max_body_bytes:
                 raise self._too_large()
         encoding = self.header(b"content-encoding")
         if encoding is not None and encoding.strip().lower() != "identity":
@@ -207,13 +208,17 @@ _SINGLE = frozenset(
         b"idempotency-key", b"transfer-encoding",
     )
 )  # fmt: skip
-#: Longer numbers are larger than any body.
-_MOST_DIGITS = 18
+#: Of 2**64 - 1.
+_MOST_DIGITS = 20
 #: A body of that size has often arrived with its headers, and the server reads past it.
 _SMALL_BODY_BYTES = 65_536
 #: How much of an answer is given to the server at a time: one that holds more than that for a
 #: caller lets the next part wait. What is given to it at once is held, however long that takes.
 _PART_BYTES = 262_144
+
+
+def _is_number(length: str) -> bool:
+    return length.isascii() and length.isdecimal() and len(length) <= _MOST_DIGITS
 
 
 @dataclass(slots=True)

@@ -37,8 +37,8 @@ class Journal:
     def note(self, request: Request, status: int, seconds: float, fault: Exception | None) -> None:
         """Note a request that has ended. Status 0 is one whose caller did not take the answer."""
         name = "" if request.caller is None else request.caller.name
-        failed = not 0 < status < _FIRST_ERROR
-        if fault is not None or (failed and self._lines < _MOST_LINES):
+        failed = fault is not None or not 0 < status < _FIRST_ERROR
+        if failed and self._lines < _MOST_LINES:
             self._lines += 1
             self._tell_one(request, name, status, seconds, fault)
             return

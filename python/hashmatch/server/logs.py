@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import MutableMapping
 from typing import Any, TypeAlias
 
 import orjson
 import structlog
+
+from hashmatch.console import printable
 
 Log: TypeAlias = structlog.typing.FilteringBoundLogger
 
@@ -26,6 +29,7 @@ def make_log() -> Log:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if sys.stderr.isatty():
+        processors.append(_printable)
         processors.append(structlog.dev.ConsoleRenderer())
     else:
         processors.append(structlog.processors.JSONRenderer(_json))
@@ -35,6 +39,15 @@ def make_log() -> Log:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return log
+
+
+def _printable(
+    _log: Any, _name: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = printable(value)
+    return line
 
 
 def _json(line: MutableMapping[str, Any], **options: Any) -> str:
@@ -63,7 +76,10 @@ def take_over(log: Log) -> None:
     root = logging.getLogger()
     root.handlers = [_Others(log)]
     root.setLevel(logging.WARNING)
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: _uncaught(log, context))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: _uncaught(log, context.get("exception"))
+    )
+    threading.excepthook = lambda thrown: _uncaught(log, thrown.exc_value)
 
 
 class _Others(logging.Handler):
@@ -83,6 +99,5 @@ class _Others(logging.Handler):
         )
 
 
-def _uncaught(log: Log, context: dict[str, Any]) -> None:
-    error = context.get("exception")
+def _uncaught(log: Log, error: BaseException | None) -> None:
     log.error("nobody caught this", **({} if error is None else origin(error)))

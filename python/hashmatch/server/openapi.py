@@ -25,10 +25,10 @@ Document: TypeAlias = dict[str, Any]
 _ABOUT = """\
 Looks up perceptual hashes, exactly, in hash sets that change meanwhile.
 
-A sidecar listens on a Unix socket, which its file's mode guards: \
-`curl --unix-socket hashmatch.sock http://localhost/v1/status`. Over TCP each request takes a \
-token, `Authorization: Bearer TOKEN`, or a client certificate. A token has scopes, each by itself: \
-`read` looks up, `write` changes sets, `admin` makes them and reads them in full.
+A sidecar listens on a Unix socket, `hashmatch.sock` in the database's folder, which its file's \
+mode guards. Over TCP each request takes a token, `Authorization: Bearer TOKEN`, or a client \
+certificate. A token has scopes, each by itself: `read` looks up, `write` changes sets, `admin` \
+makes them and reads them in full.
 
 Every reply comes from one generation of the database, which the header `Hashmatch-Generation` \
 names. An error is a problem document (RFC 9457) that names the field or the row; with 429 and 503 \
@@ -154,6 +154,9 @@ def _complete(method: str, path: str, operation: Document) -> None:
         operation["security"] = [{"token": []}, {}]
     if operation.get("parameters"):
         statuses.add(400)
+    for parameter in operation.get("parameters", ()):
+        if parameter.get("in") == "path":
+            parameter["example"] = "shared"
     if example := _EXAMPLES.get((method, path)):
         operation["requestBody"]["content"]["application/json"]["example"] = example
     if "requestBody" in operation:

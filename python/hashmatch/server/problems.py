@@ -55,7 +55,14 @@ class Problem(Exception):
 
 
 class Refused(Problem):
-    """There is no room, or nobody knows who asks. Answered after a pause: see Gate.pause."""
+    """There is no room, or nobody knows who asks.
+
+    It is raised after a pause. A caller that asks again at once, whatever it is told, so makes a
+    few requests a second on each connection, rather than as many as it can: 64 connections made
+    4,800 a second, and another caller's requests took 68 ms instead of 5.
+    """
+
+    PAUSE_SECONDS = 0.25
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ class Service:
         #: Notes who looked up how much.
         self.audit = Audit(settings.path, settings.audit_days)
         #: Hashes files that are to be looked up.
-        self.hasher = Hasher()
+        self.hasher = Hasher(settings.workers, settings.shared_folder)
         self._short = ThreadPoolExecutor(_SHORT, "search")
         self._long = ThreadPoolExecutor(_LONG, "long-search")
 

@@ -70,7 +70,7 @@ def _listen_tcp(host: str, port: int) -> Listener:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise OSError(f"cannot listen at {host}:{port}: {error.strerror}") from None
+        raise _cannot(f"{host}:{port}", error) from None
     family, kind, protocol, _, place = found[0]
     opened = socket.socket(family, kind, protocol)
     try:
@@ -79,7 +79,7 @@ def _listen_tcp(host: str, port: int) -> Listener:
         opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
-        raise OSError(f"cannot listen at {host}:{port}: {error.strerror}") from None
+        raise _cannot(f"{host}:{port}", error) from None
     return Listener(opened, None)
 
 
@@ -97,11 +97,14 @@ def _listen_unix(path: Path) -> Listener:
             opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
-        if error.errno is None:
-            # Not of the system: the path is too long, or it says all already.
-            raise OSError(f"cannot listen at {path}: {error}: choose another path") from None
-        raise OSError(f"cannot listen at {path}: {error.strerror}") from None
+        raise _cannot(f"{path}", error) from None
     return Listener(opened, path)
+
+
+def _cannot(place: str, error: OSError) -> OSError:
+    # That a path is too long is not said by the system, and has no number.
+    why = error.strerror or str(error)
+    return OSError(f"cannot listen at {place}: {why}; --listen takes another address")
 
 
 @contextmanager
@@ -127,7 +130,7 @@ def _remove_stale(path: Path) -> None:
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return
-    raise OSError(errno.EADDRINUSE, "another process answers there: end it, or choose another path")
+    raise OSError(errno.EADDRINUSE, "another process answers there")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

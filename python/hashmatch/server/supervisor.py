@@ -23,17 +23,12 @@ from pathlib import Path
 from hashmatch.console import printable, tell
 from hashmatch.server.announcing import NOTIFY, announce, notify_systemd, warn_of_clear_text
 from hashmatch.server.callers import SCOPES
-from hashmatch.server.children import Child, Worker
+from hashmatch.server.children import Child, Deaths, Worker
 from hashmatch.server.settings import INTERNAL, PREFIX, Settings
 from hashmatch.server.sockets import Listener, listen
 from hashmatch.server.tokens import add_token, read_tokens
 
 _WRITER = "hashmatch.server.writer"
-#: One that lived so long did not die at once.
-_SETTLED_SECONDS = 5.0
-#: From the second in a row that dies at once, the next one waits: twice as long each time.
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 15.0
 #: Beyond drain_seconds, to let go of the database; and for the writer to end.
 _GRACE_SECONDS = 5.0
 #: What cannot be changed while the sidecar runs.
@@ -47,21 +42,6 @@ class _Post:
     #: Why the first one could not begin; empty once it has.
     first: asyncio.Future[str]
     worker: Worker | None = None
-
-
-@dataclass
-class _Deaths:
-    """Those in a row that died at once."""
-
-    _number: int = 0
-
-    async def pause(self, began: float) -> None:
-        """Before the next one. `began` is of time.monotonic."""
-        settled = time.monotonic() - began > _SETTLED_SECONDS
-        self._number = 0 if settled else self._number + 1
-        if self._number > 1:
-            seconds = _FIRST_PAUSE_SECONDS * 2.0 ** min(self._number - 2, 10)
-            await asyncio.sleep(min(seconds, _LONGEST_PAUSE_SECONDS))
 
 
 class Supervisor:
@@ -134,7 +114,7 @@ class Supervisor:
 
     async def _keep(self, post: _Post) -> None:
         """Have a worker at that post, always."""
-        deaths = _Deaths()
+        deaths = Deaths()
         while True:
             began = time.monotonic()
             try:
@@ -143,7 +123,7 @@ class Supervisor:
                 self._note(post, f"a worker cannot be started: {error.strerror}")
             else:
                 await self._watch(post, post.worker)
-            await deaths.pause(began)
+            await asyncio.sleep(deaths.pause(time.monotonic() - began))
 
     async def _watch(self, post: _Post, worker: Worker) -> None:
         """Until the worker of that post has died, rather than made place for another."""
@@ -172,7 +152,7 @@ class Supervisor:
         return worker
 
     async def _keep_writer(self) -> None:
-        deaths = _Deaths()
+        deaths = Deaths()
         while True:
             began = time.monotonic()
             try:
@@ -183,7 +163,7 @@ class Supervisor:
                 self._children.add(child)
                 fate = await child.fate()
             tell(f"hashmatch: the writer {fate}: another takes its place")
-            await deaths.pause(began)
+            await asyncio.sleep(deaths.pause(time.monotonic() - began))
 
     async def _reload(self) -> None:
         """Replace the workers, whenever told to."""

@@ -15,6 +15,7 @@ import asyncio
 import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -31,6 +32,8 @@ from hashmatch.server.settings import Settings
 
 #: PR_SET_PDEATHSIG of prctl(2).
 _AT_PARENTS_DEATH = 1
+#: Segments, the catalog, and what the servers need.
+_OTHER_FILES = 1024
 
 
 async def _work(settings: Settings, listener: socket.socket, report: _Report) -> None:
@@ -96,6 +99,14 @@ def _end_with(parent: int) -> None:
 _SWITCH_S = 0.0005
 
 
+def _allow_files(number: int) -> None:
+    """Each connection is an open file, of which a process may often have only a few at first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> None:
     """Exit code 0 once it was told to end, 2 where it could not begin."""
     sys.setswitchinterval(_SWITCH_S)
@@ -104,6 +115,7 @@ def main() -> None:
     report = _Report(pipe)
     try:
         settings = Settings()  # type: ignore[call-arg]
+        _allow_files(settings.max_connections + _OTHER_FILES)
         uvloop.run(_work(settings, socket.socket(fileno=listener), report))
     except (ValueError, OSError, ImportError, MemoryError) as error:
         if report.made:
