@@ -99,7 +99,8 @@ def match(
     hashes: Annotated[
         str,
         typer.Argument(
-            metavar="HASHES", help="Known hashes: a list, a built index, or a database's folder."
+            metavar="HASHES",
+            help="Known hashes: a list, a built index, or a database's folder; none with --server.",
         ),
     ],
     uploads: Annotated[
