@@ -255,8 +255,8 @@ def serve(
     and a variable before the file.
 
     SIGTERM and Ctrl-C end it once the requests being worked on are answered, a second one at once.
-    SIGHUP has it read the file and the certificates again, and replace its processes one by one, of
-    which no caller notices. Exit code: 0 when it was told to end, 2 after an error.
+    SIGHUP has it read the file and the certificates again, and replace its processes one by one,
+    without refusing a connection. Exit code: 0 when it was told to end, 2 after an error.
     """
     given = {name: value for name, value in locals().items() if value is not None}
     given.pop("config", None)
