@@ -140,11 +140,7 @@ class Server:
     def pids(self, module: str = "") -> list[int]:
         """Its workers and its writer, or those of either module: "worker", "writer"."""
         wanted = f"hashmatch.server.{module}".encode()
-        return [
-            pid
-            for pid in children(self.process.pid)
-            if wanted in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
+        return [pid for pid in children(self.process.pid) if wanted in _command(pid)]
 
     def log(self) -> str:
         """What it has said so far."""
@@ -165,6 +161,13 @@ def _flags(settings: Mapping[str, Any]) -> list[str]:
         else:
             flags.append(f"--{flag}={value}")
     return flags
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # It has ended.
 
 
 def children(parent: int) -> list[int]:

@@ -20,6 +20,8 @@ Neither tells the application whom a caller's certificate names.
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +36,9 @@ Stop: TypeAlias = Callable[[], None]
 Accepting: TypeAlias = Callable[[Stop], None]
 Serve: TypeAlias = Callable[[Sidecar, Settings, socket.socket, Accepting], Awaitable[None]]
 
+#: How long what is accepted, but has not sent anything, is still listened to once a server stops:
+#: its request may be on the way.
+_LAST_WORDS_SECONDS = 0.2
 #: Of a request's head, in uvicorn.
 _HEAD_BYTES = 65_536
 #: What granian holds of a connection. With less than the socket does, large bodies take longer.
@@ -59,8 +64,14 @@ async def _serve_granian(
 
         def _spawn_workers(self, *arguments: Any) -> None:
             super()._spawn_workers(*arguments)  # type: ignore[no-untyped-call]
-            accepting(self.stop)
+            accepting(self._stop_soon)
 
+        def _stop_soon(self) -> None:
+            # What it has accepted, and heard nothing of, it would close at once.
+            _deafen(descriptor)
+            asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, self.stop)
+
+    descriptor = listener.fileno()
     revoked = settings.client_revoked
     await Inherited(
         app,
@@ -81,6 +92,17 @@ async def _serve_granian(
         ssl_crl=None if revoked is None else [revoked],
         ssl_client_verify=settings.client_ca is not None,
     ).serve()
+
+
+def _deafen(descriptor: int) -> None:
+    """Put a socket that nobody knows in place of a listening one, so that nothing is accepted from
+    that any more: in this process, while the others go on.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as unknown:
+        unknown.setblocking(False)
+        unknown.bind("")  # Linux gives it a name of its own.
+        unknown.listen()
+        os.dup2(unknown.fileno(), descriptor, inheritable=False)
 
 
 async def _serve_uvicorn(
@@ -107,7 +129,7 @@ async def _serve_uvicorn(
 
     config = Config(
         app,
-        http=limited(AutoHTTPProtocol, settings, _HEAD_BYTES),
+        http=limited(AutoHTTPProtocol, settings, _HEAD_BYTES, _LAST_WORDS_SECONDS),
         ws="none",
         interface="asgi3",
         lifespan="off",

@@ -7,13 +7,11 @@ from typing import Any
 
 from hashmatch.server.settings import Settings
 
-#: How long a connection that has not sent anything is still listened to once the server stops:
-#: what it was accepted for may be on the way.
-_LAST_WORDS_SECONDS = 0.5
 
-
-def limited(protocol: Any, settings: Settings, head_bytes: int) -> Any:
-    """The protocol of a connection, on h11 or httptools, with those limits."""
+def limited(protocol: Any, settings: Settings, head_bytes: int, last_words_seconds: float) -> Any:
+    """The protocol of a connection, on h11 or httptools, with those limits. One that has not sent
+    anything is listened to for `last_words_seconds` once the server stops.
+    """
 
     class Limited(protocol):  # type: ignore[misc]
         _waiting: asyncio.TimerHandle | None = None
@@ -49,7 +47,7 @@ def limited(protocol: Any, settings: Settings, head_bytes: int) -> Any:
         def shutdown(self) -> None:
             if self.cycle is None:
                 self._stopping = True
-                self._wait(_LAST_WORDS_SECONDS)
+                self._wait(last_words_seconds)
             else:
                 super().shutdown()
 
