@@ -62,7 +62,7 @@ def _connections() -> Iterator[tuple[int, socket.socket]]:
     """The connections that this process accepted, each to be closed: it is a duplicate, as the
     server may close its own meanwhile.
     """
-    listening, others = set(), []
+    listening, others = set(), list[socket.socket]()
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):
             if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
@@ -75,9 +75,13 @@ def _connections() -> Iterator[tuple[int, socket.socket]]:
                 each.close()
             else:
                 others.append(each)
+    seen = set()
     for each in others:
-        if _port(each) in listening:
-            yield os.fstat(each.fileno()).st_ino, each
+        inode = os.fstat(each.fileno()).st_ino
+        # A server may have two descriptors of one.
+        if _port(each) in listening and inode not in seen:
+            seen.add(inode)
+            yield inode, each
         else:
             each.close()
 
