@@ -41,3 +41,16 @@ def test_what_is_not_there_is_a_problem_document(path: Path) -> None:
     assert "/v2/match" in problem(missing, 404)["detail"]
     assert "PUT" in problem(refused, 405)["detail"]
     assert missing.headers["hashmatch-generation"] == "1"
+
+
+def test_names_of_sets_may_have_line_breaks_and_slashes(tmp_path: Path) -> None:
+    with hashmatch.open(tmp_path / "bank", "c") as database:
+        for name in ("two\nlines", "a/b", "ends\n"):
+            database.create(name)
+
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        names = ("two%0Alines", "a/b", "a%2Fb", "ends%0A")
+        return [await client.get(f"/v1/sets/{name}") for name in names]
+
+    replies = with_application(tmp_path / "bank", use)
+    assert [reply.json()["name"] for reply in replies] == ["two\nlines", "a/b", "a/b", "ends\n"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ import hashmatch
 from hashmatch.server import Settings, Sidecar, create_app
 from hashmatch.server.app import ROUTES
 from hashmatch.server.matching import SET_ROUTES
+from hashmatch.server.tokens import add_token
 from serving import problem, with_application
 from writers import writer_of
 
@@ -92,10 +94,24 @@ def test_other_methods_are_refused(document: Any, tmp_path: Path) -> None:
     ):
         assert "DELETE" in problem(reply, 405)["detail"]
         allowed = set(reply.headers["allow"].split(", "))
-        # What ends as another route may be the name of a set.
-        assert "{set}" in path or allowed - {"HEAD"} == {
-            method for method, each in found if each == path and method != "HEAD"
-        }
+        assert allowed == {method for method, each in found if each == path}
+
+
+def test_what_takes_a_token_says_so(document: Any, tmp_path: Path) -> None:
+    hashmatch.open(tmp_path / "bank", "c").close()
+    add_token(tmp_path / "tokens", "nobody", ["read"])
+    found = operations(document)
+
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        # Who is refused waits a while: all at once.
+        asked = (client.request(method, path.replace("{set}", "shared")) for method, path in found)
+        return await asyncio.gather(*asked)
+
+    settings = {"listen": "127.0.0.1:0", "tokens": tmp_path / "tokens"}
+    replies = with_application(tmp_path / "bank", use, **settings)
+    for operation, reply in zip(found.values(), replies, strict=True):
+        assert reply.status_code == (401 if operation["security"] else 200), reply.request.url
+        assert ("www-authenticate" in reply.headers) == bool(operation["security"])
 
 
 def test_examples_are_answered(document: Any, tmp_path: Path) -> None:

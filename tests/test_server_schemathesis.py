@@ -171,6 +171,9 @@ def fitting(part: Any, given: Mapping[str, Any]) -> Any:
         one = isinstance(part[name], str)
         hashes = [(each * 4)[:digits] for each in ([part[name]] if one else part[name])]
         fitted[name] = hashes[0] if one else hashes
+    if "adds" in fitted:
+        # One ref is one item, of one kind.
+        fitted["adds"] = [{**each, "kind": "image"} for each in fitted["adds"]]
     if "videos" in fitted:
         fitted["videos"] = [
             SIGNALS["vpdq"] if isinstance(each, str) else each for each in fitted["videos"]

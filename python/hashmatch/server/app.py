@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 
 from hashmatch import FormatError
 from hashmatch.server import files, hma, hma_files, matching, page, videos
@@ -35,9 +34,6 @@ ROUTES = {
     **hma_files.ROUTES,
     **page.ROUTES,
 }
-_METHODS: dict[str, list[str]] = {}
-for _method, _path in ROUTES:
-    _METHODS.setdefault(_path, []).append(_method)
 #: A caller has `answer_seconds` to take an answer, and for one in parts more, at that rate.
 _LEAST_BYTES_PER_SECOND = 65_536
 _AGAIN_S = 1
@@ -104,8 +100,6 @@ class Sidecar:
             plain = _plain(request)
             await self.gate.admit(request)
             if plain is None:
-                if (methods := _METHODS.get(request.path)) is not None:
-                    raise _not_taken(request, methods)
                 request.scope["hashmatch.caller"] = request.caller
                 await self.typed(request.scope, request.receive, sending)
                 return
@@ -138,13 +132,6 @@ def _plain(request: Request) -> Handler | None:
             request.parts["set"] = name
             request.route = f"{_SETS}{{set}}/{last}"
     return found
-
-
-def _not_taken(request: Request, methods: Sequence[str]) -> Problem:
-    """What to say of another method than those of a route."""
-    taken = " and ".join(methods)
-    detail = f"{request.path} does not take {request.method}, but {taken}: /docs has more"
-    return Problem(405, detail, headers={"allow": ", ".join(methods)})
 
 
 class _Sending:

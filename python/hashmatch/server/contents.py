@@ -26,7 +26,7 @@ def routes() -> APIRouter:
     """That of contents."""
     router = APIRouter()
     router.add_api_route(
-        "/v1/sets/{set:path}/contents",
+        "/v1/sets/{set:name}/contents",
         show_contents,
         response_class=Response,
         openapi_extra=AT_LEAST,

@@ -33,6 +33,11 @@ def curl_command(
     if method == "put":
         parts.append("-X PUT")
     for media_type, body in bodies.items():
+        if media_type == "multipart/form-data":
+            # Of several forms, the first.
+            form = body["schema"].get("oneOf", [body["schema"]])[0]
+            parts += [f"-F {name}=@picture.jpg" for name in form["required"]]
+            break
         parts.append(f"-H 'content-type: {media_type}'")
         if isinstance(body.get("example"), dict | list):
             parts.append(f"-d {shlex.quote(json.dumps(body['example']))}")

@@ -162,6 +162,9 @@ def _example(content: Part) -> str:
 
 
 def _shape(schema: Part) -> str:
+    forms = schema.get("oneOf", ())
+    if forms and all("properties" in form for form in forms):
+        return "<p>or</p>\n".join(map(_members, forms))
     if "properties" in schema:
         return _prose(schema.get("description", "")) + _members(schema)
     said = _kind(schema)

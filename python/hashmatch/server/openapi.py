@@ -7,6 +7,7 @@ documents of the gate that each request passes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -82,6 +83,16 @@ def documented(app: FastAPI) -> Callable[[], Document]:
         return app.openapi_schema
 
     return document
+
+
+def methods_at(document: Document, path: str) -> list[str]:
+    """The methods that a path takes, by the document; none where there is nothing."""
+    return [
+        method.upper()
+        for template, operations in document["paths"].items()
+        if re.fullmatch(re.escape(template).replace(r"\{set\}", "[^/]+"), path)
+        for method in operations
+    ]
 
 
 def _document(app: FastAPI) -> Document:

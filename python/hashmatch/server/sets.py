@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -38,6 +39,15 @@ Key = Annotated[
     ),
 ]
 
+
+class _Name(PathConvertor):
+    """A name may have slashes in it, and line breaks."""
+
+    regex = r"[\s\S]+"
+
+
+register_url_convertor("name", _Name())
+
 #: What a route says of the generation that a request may ask for.
 AT_LEAST: dict[str, Any] = {"parameters": [{"$ref": f"#/components/parameters/{HEADER}"}]}
 
@@ -47,7 +57,7 @@ def routes() -> APIRouter:
     router = APIRouter()
     router.add_api_route("/v1/sets", list_sets, response_model=SetList, openapi_extra=AT_LEAST)
     router.add_api_route(
-        "/v1/sets/{set:path}/changes",
+        "/v1/sets/{set:name}/changes",
         _change_documented,
         name="change_set",
         methods=["POST"],
@@ -56,7 +66,7 @@ def routes() -> APIRouter:
         route_class_override=_unread(change_set),
     )
     router.add_api_route(
-        "/v1/sets/{set:path}", show_set, response_model=SetShown, openapi_extra=AT_LEAST
+        "/v1/sets/{set:name}", show_set, response_model=SetShown, openapi_extra=AT_LEAST
     )
     router.add_api_route(
         "/v1/sets/{set}",

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from hashmatch import FormatError
 from hashmatch.server import contents, docs, health, sets, status
-from hashmatch.server.openapi import documented
+from hashmatch.server.openapi import documented, methods_at
 from hashmatch.server.problems import MEDIA_TYPE, Problem
 from hashmatch.server.service import Service
 
@@ -72,8 +72,13 @@ async def _http(request: Request, error: Exception) -> Response:
     # FastAPI wraps what was wrong with a body as it arrived.
     if isinstance(error.__cause__, Problem):
         return await _problem(request, error.__cause__)
+    path, status = request.url.path, error.status_code
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    # The router knows neither of the routes without a framework, nor of two with one path.
+    if methods := methods_at(request.app.openapi(), path):
+        status, headers["allow"] = 405, ", ".join(methods)
     detail = {
-        404: f"there is nothing at {request.url.path}: /docs lists what there is",
-        405: f"{request.url.path} does not take {request.method}: /docs lists what it takes",
-    }.get(error.status_code, str(error.detail))
-    return await _problem(request, Problem(error.status_code, detail, headers=error.headers or {}))
+        404: f"there is nothing at {path}: /docs lists what there is",
+        405: f"{path} does not take {request.method}: /docs lists what it takes",
+    }.get(status, str(error.detail))
+    return await _problem(request, Problem(status, detail, headers=headers))
