@@ -12,7 +12,7 @@ import pytest
 
 from hashmatch.server.stuck import Stuck
 
-SECONDS = 0.3
+SECONDS = 0.15
 
 
 class Pair:
