@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import random
-import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,57 +14,18 @@ import pytest
 
 import hashmatch
 from database_model import TYPES, VERDICTS, codes_near, make, random_steps
-from databases import SETS, filled, wait_until
-from hashmatch import Client, Database, DatabaseMatches
-from hashmatch.database import Batch, HistoryRow, Opinion, Removal
+from databases import SETS
+from hashmatch import Database
+from hashmatch.database import Batch, Opinion, Removal
 from hashmatch.hash_types import HASH_TYPES
 from oracle import random_codes
-from serving import Server
-
-
-class Served:
-    """A server with two processes that answer, a client of it, its database, and the like of it."""
-
-    def __init__(self, folder: Path, server: Server, client: Client) -> None:
-        self.server = server
-        self.client = client
-        #: Read where it lies.
-        self.database = hashmatch.open(folder / "bank")
-        #: The same changes are made here.
-        self.twin, _ = filled(folder / "twin")
+from served import Served, alike, assert_same, served_in
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("served")
-    filled(folder / "bank")[0].close()
-    with Server(folder / "bank", workers=2) as server, hashmatch.connect(server.url) as client:
-        served = Served(folder, server, client)
-        with served.database, served.twin:
-            yield served
-
-
-def assert_same(found: DatabaseMatches, wanted: DatabaseMatches) -> None:
-    assert found.generation == wanted.generation
-    assert found.queries == wanted.queries
-    for name in ("query", "signal", "id", "distance", "offsets"):
-        mine, theirs = getattr(found, name), getattr(wanted, name)
-        assert mine.dtype == theirs.dtype
-        assert np.array_equal(mine, theirs)
-        assert not mine.flags.writeable
-    for name in ("hash", "ref", "set", "contributor", "labels", "verdicts"):
-        assert getattr(found, name) == getattr(wanted, name)
-    assert found.to_list() == wanted.to_list()
-    assert found.to_arrow() == wanted.to_arrow()
-    assert found.set_counts() == wanted.set_counts()
-    assert [found[query] for query in range(found.queries)] == [
-        wanted[query] for query in range(wanted.queries)
-    ]
-
-
-def alike(rows: list[HistoryRow]) -> list[HistoryRow]:
-    """Rows without what differs between a database and its twin."""
-    return [replace(row, time=datetime.min, who="") for row in rows]
+    with served_in(tmp_path_factory.mktemp("served")) as served:
+        yield served
 
 
 # Looking up.
@@ -326,53 +283,6 @@ def test_loads_are_cut_between_items(served: Served, monkeypatch: pytest.MonkeyP
     assert served.client.generation == before + len(told)
     assert len(told) > 5 and told[-1] == (112, 0)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
-
-
-# Deaths.
-
-
-def killed_soon(server: Server, module: str, seconds: float) -> threading.Timer:
-    """Kills one of a server's processes in a moment."""
-
-    def kill() -> None:
-        os.kill(server.pids(module)[0], signal.SIGKILL)
-
-    timer = threading.Timer(seconds, kill)
-    timer.start()
-    return timer
-
-
-def test_workers_killed_amid_lookups(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hashmatch.client.lookups._MOST_CODES", 2_000)
-    queries = np.concatenate([random_codes(20_000, 256, 1), codes_near("pdq", 50, 1)])
-    served.database.refresh()
-    wanted = served.database.match("pdq", queries)
-    for turn in range(3):
-        before = set(served.server.pids("worker"))
-        with hashmatch.connect(served.server.url, retries=20) as client:
-            assert client.refresh() == wanted.generation
-            timer = killed_soon(served.server, "worker", 0.02 * (turn + 1))
-            assert_same(client.match("pdq", queries), wanted)
-        timer.join()
-        wait_until(lambda: len(served.server.pids("worker")) == 2)
-        assert set(served.server.pids("worker")) != before
-
-
-def test_the_writer_killed_amid_changes(served: Served) -> None:
-    served.client.create("kept")
-    before = served.client.generation
-    with hashmatch.connect(served.server.url, retries=20) as client:
-        for made in range(1, 25):
-            timer = killed_soon(served.server, "writer", 0.002) if made % 12 == 5 else None
-            with client.change("kept") as change:
-                change.add("pdq", random_codes(1, 256), refs=[f"ref-{made}"])
-            # Once each, however often it was asked for.
-            assert (change.generation, change.counts.added) == (before + made, 1)
-            if timer is not None:
-                timer.join()
-        assert [item.ref for item in client.contents("kept")] == [
-            f"ref-{made}" for made in range(1, 25)
-        ]
 
 
 # Clients themselves.

@@ -20,7 +20,7 @@ from hashmatch import AsyncClient
 from hashmatch.database import Batch, Removal
 from hashmatch.server import Settings, create_app
 from oracle import random_codes
-from test_client import alike, assert_same
+from served import alike, assert_same
 from writers import writer_of
 
 _R = TypeVar("_R")

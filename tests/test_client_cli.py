@@ -12,6 +12,7 @@ import pytest
 
 import hashmatch
 from command import Run, parsed
+from databases import wait_until
 from hashmatch import Frames
 from hashmatch.vpdq import format_frames
 from oracle import flipped, random_codes
@@ -126,6 +127,13 @@ def test_a_token(
         assert run("match", "--server", server.url, uploads, "--token-file", held)[0] == 0
         monkeypatch.setenv("HASHMATCH_TOKEN", secret)
         assert run("match", "--server", server.url, uploads)[0] == 0
+        only = ("--scope", "read", "--set", "films")
+        _, token, _ = run("token", "add", tokens, "films", *only)
+        monkeypatch.setenv("HASHMATCH_TOKEN", token.strip())
+        wait_until(lambda: run("match", "--server", server.url, uploads)[0] == 0)
+        _, out, err = run("match", "--server", server.url, uploads)
+        assert {row["set"] for row in parsed(out)} == {"films"}
+        assert "of 20 hashes within 31" in err
         monkeypatch.setenv("HASHMATCH_TOKEN", "x" * 30)
         code, out, err = run("match", "--server", server.url, uploads)
         assert (code, out) == (2, "")

@@ -154,6 +154,17 @@ def test_an_error_of_a_part_is_that_of_all(small_parts: None) -> None:
         client.match("pdq", codes)
 
 
+def test_a_part_is_a_thousand_hashes_at_least() -> None:
+    with (
+        FakeServer(lambda heard: iter([problem(413, "too much")])) as server,
+        Client(server.url) as client,
+        pytest.raises(ValueError, match="too much"),
+    ):
+        client.match("pdq", random_codes(4_001, 256))
+    assert {heard.hashes for heard in server.heard} >= {4_001, 2_000, 1_000}
+    assert min(heard.hashes for heard in server.heard) > 500
+
+
 def test_a_client_reads_its_own_changes() -> None:
     def behave(heard: Heard) -> Iterator[bytes]:
         yield as_json(CHANGED) if heard.path.endswith("changes") else found(heard)
@@ -168,6 +179,7 @@ def test_a_client_reads_its_own_changes() -> None:
         assert after.headers["hashmatch-min-generation"] == "9"
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own() -> None:
     with FakeServer(found_only) as server, Client(server.url) as client:
         assert_found(client.match("pdq", CODES))

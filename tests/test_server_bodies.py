@@ -14,6 +14,7 @@ from database_model import codes_near
 from databases import filled
 from hashmatch import Database
 from hashmatch.hash_types import HASH_TYPES
+from hashmatch.server import matching
 from hashmatch.server.arrow_form import arrow_codes
 from hashmatch.server.problems import Problem
 from mutation import mutants
@@ -195,7 +196,7 @@ def test_too_many_hashes(database: Database) -> None:
         assert (await client.post("/v1/match", json=body)).json()["queries"] == 100_000
         for nested in (b'{"hashes":[' + b"[]," * 500_000 + b"[]]}", b"[" * 2_000_000):
             headers = {"content-type": JSON}
-            problem(await client.post("/v1/match", content=nested, headers=headers), 400)
+            problem(await client.post("/v1/match", content=nested, headers=headers), 413)
         headers = {"content-type": JSON}
         large = b'{"hashes":[]}' + b" " * (16 << 20)
         problem(await client.post("/v1/match", content=large, headers=headers), 413)
@@ -335,4 +336,43 @@ def test_mutated_json_bodies(database: Database) -> None:
             assert answer(reply) == (database.generation, matches.queries, rows)
         assert 50 < taken < 1_500
 
+    with_application(database.path, use)
+
+
+def test_deep_values_are_told_as_what_they_are(database: Database) -> None:
+    """Python itself would not write them out."""
+
+    async def use(client: httpx.AsyncClient) -> None:
+        headers = {"content-type": JSON}
+        for depth in (400, 990, 1_100):
+            for one, end in ((b"[", b"]"), (b'{"a":', b"}")):
+                deep = one * depth + b"1" + end * depth
+                for name in ("hashes", "type", "limit", "sets", "fields", "verdicts", "x"):
+                    for value in (deep, b"[" + deep + b"]"):
+                        body = b'{"%s":%s}' % (name.encode(), value)
+                        reply = await client.post("/v1/match", content=body, headers=headers)
+                        assert reply.status_code in (400, 413), reply.text
+                for body in (b"[%s]" % deep, b'[{"frames":[%s]}]' % deep, b'[{"frames":%s}]' % deep,
+                             json.dumps([deep.decode()]).encode(),
+                             json.dumps([f"[{deep.decode()}]"]).encode()):  # fmt: skip
+                    videos = b'{"videos":%s}' % body
+                    reply = await client.post("/v1/match/video", content=videos, headers=headers)
+                    assert reply.status_code in (400, 413), reply.text
+
+    with_application(database.path, use)
+
+
+def test_without_pyarrow(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def need(module: str, extra: str) -> None:
+        raise ImportError(f"{module} is not installed: pip install 'hashmatch[{extra}]'")
+
+    async def use(client: httpx.AsyncClient) -> None:
+        arrow = await client.post("/v1/match", **as_body(ARROW, random_codes(1, 256)))
+        assert "hashmatch[arrow]" in problem(arrow, 415)["detail"]
+        body = as_body(JSON, random_codes(1, 256))
+        asked = await client.post("/v1/match", **body, headers={"accept": ARROW})
+        assert "hashmatch[arrow]" in problem(asked, 406)["detail"]
+        assert (await client.post("/v1/match", **body)).status_code == 200
+
+    monkeypatch.setattr(matching, "need", need)
     with_application(database.path, use)

@@ -110,6 +110,10 @@ def test_parameters(database: Database, folder: Path) -> None:
         assert await refs("max_distance=19") == {"pdq": ["film", "near"], "md5": []}
         assert await refs("sets=letters") == {"pdq": [], "md5": []}
         assert await refs("sets=shared") == {"pdq": ["film", "near", "far"]}
+        letter = (folder / "letter.txt").read_bytes()
+        unknown = (await client.post(f"{URL}?sets=shared", content=letter)).json()
+        assert (unknown["hashes"], unknown["matches"]) == ([], {})
+        assert "nothing to match" in unknown["reason"]
         assert await refs("verdicts=positive") == {"pdq": ["near"], "md5": []}
         for query, field in (("max_distance=257", "max_distance"), ("sets=x", "sets"),
                              ("fields=ids", "fields"), ("quality_tolerance=101",

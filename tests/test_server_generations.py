@@ -15,7 +15,7 @@ from databases import changed, filled
 from server_answers import TYPES, Row, answer, as_body, with_parameters
 from serving import application
 
-CHANGES = 60
+CHANGES = 40
 
 
 def as_answers(rows: list[Row]) -> list[Answer]:

@@ -86,11 +86,12 @@ def test_it_starts_answers_and_drains(path: Path, http: Http) -> None:
         assert _asked_by_the_example(place) == 0
         _attack_heads(place)
 
-        # One that is not here whole, and a search that takes long: of a billion pairs.
-        queries = np.tile(CODES, (3, 1))[:50_000].tobytes()
+        # One that is not here whole, and a search that takes long: of 400 million pairs.
         with (
             _Began(place, "/v1/match", _JSON, LOOKUP) as half,
-            _Began(place, "/v1/match?max_distance=80&fields=ids", _PACKED, queries) as search,
+            _Began(
+                place, "/v1/match?max_distance=80&fields=ids", _PACKED, CODES.tobytes()
+            ) as search,
             ThreadPoolExecutor(1) as threads,
         ):
             search.send()
@@ -103,7 +104,7 @@ def test_it_starts_answers_and_drains(path: Path, http: Http) -> None:
             answer = search.answer()
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             head = answer.partition(b"HMANSWER")[2]
-            assert np.frombuffer(head[:24], np.uint64)[1] == 50_000
+            assert np.frombuffer(head[:24], np.uint64)[1] == ROWS
             assert ended.result() == 0
         assert not os.path.exists(place)
         assert server.pids() == []
@@ -233,17 +234,17 @@ class _Load:
 def test_who_is_killed_is_replaced(path: Path, http: Http) -> None:
     with Server(path, http, workers=2) as server:
         (writer,) = server.pids("writer")
-        with _Load(server, 4) as load:
-            load.more(50)
-            for _ in range(2):
+        with _Load(server, 2) as load:
+            load.more(30)
+            for _ in range(2 if http == "granian" else 1):
                 killed, other = server.pids("worker")
                 broken = len(load.broken)
                 os.kill(killed, signal.SIGKILL)
                 # The other goes on, and nothing breaks but what the dead one had to answer.
-                load.more(50)
+                load.more(30)
                 wait_for(lambda gone=killed: _pair_without(gone, server))  # type: ignore[misc]
                 assert other in server.pids("worker")
-                assert len(load.broken) - broken <= 4
+                assert len(load.broken) - broken <= 2
             assert load.wrong == []
         wait_for(lambda: "a worker was ended by SIGKILL: another takes its place" in server.log())
         assert server.pids("writer") == [writer]
@@ -283,7 +284,7 @@ def test_workers_are_replaced_in_turn_when_told_to(
             assert len(before) == workers
             for pid in before:
                 assert b"NOTIFY_SOCKET" not in Path(f"/proc/{pid}/environ").read_bytes()
-            with server.client() as client, _Load(server, 4) as load:
+            with server.client() as client, _Load(server, 2) as load:
                 large = {"hashes": [CODE] * 100}
                 assert client.post("/v1/match", json=large).status_code == 413
                 config.write_text("max_body_bytes = 100000\nread_only = true\nworkers = 9")
@@ -294,9 +295,9 @@ def test_workers_are_replaced_in_turn_when_told_to(
                 after = server.pids("worker")
                 assert len(after) == workers and set(before).isdisjoint(after)
                 assert client.post("/v1/match", json=large).status_code == 200
-                load.more(50)
+                load.more(30)
                 # Only one that was kept may be closed just as something is sent on it.
-                assert len(load.broken) <= 2 * workers
+                assert len(load.broken) <= workers
                 assert load.wrong == []
 
             config.write_text("max_body_bytes = 0")
@@ -321,7 +322,8 @@ def test_one_that_dies_again_and_again_waits_longer_and_longer() -> None:
 
 def test_a_database_that_cannot_be_opened_ends_it(tmp_path: Path) -> None:
     (tmp_path / "catalog.db").write_text("no catalog" * 1000)
-    with Server(tmp_path, workers=2, ready=False, listen=f"unix:{tmp_path}/socket") as server:
+    place = f"unix:{tmp_path}/socket"
+    with Server(tmp_path, ready=False, listen=place, workers=2, read_only=True) as server:
         assert server.process.wait(30) == 2
         (line,) = [line for line in server.log().splitlines() if line.startswith("hashmatch: ")]
         assert f"{tmp_path}/catalog.db: " in line

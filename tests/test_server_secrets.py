@@ -202,10 +202,12 @@ def values(text: str) -> dict[str, float]:
 def test_workers_answer_for_one_another_and_go_on_when_one_is_replaced(path: Path) -> None:
     with Server(path, workers=2) as server:
 
-        def total() -> float:
+        def counted() -> dict[str, float]:
             with server.client() as client:
-                found = values(client.get("/metrics").text)
-            return found['hashmatch_hashes_total{type="pdq"}']
+                return values(client.get("/metrics").text)
+
+        def totals() -> set[float]:
+            return {counted()['hashmatch_hashes_total{type="pdq"}'] for _ in range(6)}
 
         def look_up(times: int) -> None:
             for _ in range(times):
@@ -213,16 +215,25 @@ def test_workers_answer_for_one_another_and_go_on_when_one_is_replaced(path: Pat
                     asked = {"type": "pdq", "hashes": [CODE]}
                     assert client.post("/v1/match", json=asked).status_code == 200
 
+        def wait_for_others(before: set[int]) -> None:
+            end = time.monotonic() + 30
+            while len(now := set(server.pids("worker"))) != 2 or now & before:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+
         look_up(20)
-        assert {total() for _ in range(10)} == {20}
-        before = server.pids("worker")
-        os.kill(before[0], signal.SIGKILL)
-        end = time.monotonic() + 20
-        while len(set(server.pids("worker")) - {before[0]}) < 2:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        assert totals() == {20}
+        (first, _) = server.pids("worker")
+        os.kill(first, signal.SIGKILL)
+        wait_for_others({first})
         look_up(10)
-        assert {total() for _ in range(6)} == {30}
+        assert totals() == {30}
+        before = set(server.pids("worker"))
+        server.process.send_signal(signal.SIGHUP)
+        wait_for_others(before)
+        look_up(5)
+        assert totals() == {35}
+        assert sum("resident" in name for name in counted()) == 2
 
 
 def test_it_is_ready_as_soon_as_the_database_can_be_read(path: Path) -> None:

@@ -54,6 +54,13 @@ def test_the_folder_may_stand_in_the_file(tmp_path: Path) -> None:
         read_settings({}, None, {})
 
 
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"^--config is .*/none, which cannot be read: No such file"
+    ):
+        read_settings({"path": tmp_path}, tmp_path / "none", {})
+
+
 def test_another_process_gets_the_same_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

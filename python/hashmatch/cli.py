@@ -20,6 +20,7 @@ from hashmatch import _core
 from hashmatch.bench import measure
 from hashmatch.console import closed_pipe_is_quiet, count, duration, size, tell, tell_faults
 from hashmatch.db_cli import db
+from hashmatch.distinct import distinct
 from hashmatch.feed_cli import feed
 from hashmatch.formats.model import Block, Options
 from hashmatch.formats.reading import HashList
@@ -98,7 +99,8 @@ def match(
     hashes: Annotated[
         str,
         typer.Argument(
-            metavar="HASHES", help="Known hashes: a list, a built index, or a database's folder."
+            metavar="HASHES",
+            help="Known hashes: a list, a built index, or a database's folder; none with --server.",
         ),
     ],
     uploads: Annotated[
@@ -248,7 +250,7 @@ def match(
                 search_s += time.perf_counter() - begin
                 looked_up += len(block.codes)
                 matched += int(np.count_nonzero(np.diff(found.matches.offsets)))
-                matched_ids = np.union1d(matched_ids, found.matches.id)
+                matched_ids = distinct(np.append(matched_ids, found.matches.id))
                 write(report_rows(found, block, names))
         tell(
             f"{matched:,} of {count(looked_up, 'upload')} matched {len(matched_ids):,} of "

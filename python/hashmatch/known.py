@@ -198,8 +198,12 @@ class KnownDatabase:
         return str(least) if least == most else f"{least} to {most}"
 
     def __len__(self) -> int:
-        status = self.database.status().types.get(self.kind.name)
-        return status.signals if status else 0
+        name, types = self.kind.name, self.database.status().types
+        if types:
+            return types[name].signals if name in types else 0
+        # Who may see some sets only is told what those hold, of all types.
+        records = self.database.sets()
+        return sum(record.signals for record in records if name in record.hash_types)
 
     def search(self, codes: NDArray[np.uint8]) -> Found:
         matches = self.lookup(
@@ -273,8 +277,8 @@ def open_known(source: HashList | Server, asked: Search) -> Iterator[Known]:
 def _in_database(
     database: Database | Client, asked: Search, lookup: Callable[..., DatabaseMatches]
 ) -> KnownDatabase:
-    held = list(database.status().types)
-    kind = hash_type(asked.type or (held[0] if len(held) == 1 else "pdq"))
+    held = {name for record in database.sets() for name in record.hash_types}
+    kind = hash_type(asked.type or (held.pop() if len(held) == 1 else "pdq"))
     if asked.max_distance is not None:
         whole(asked.max_distance, "--max-distance", 0, kind.bits)
     return KnownDatabase(database, kind, asked, lookup)

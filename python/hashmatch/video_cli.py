@@ -18,6 +18,7 @@ import typer
 
 import hashmatch
 from hashmatch.console import closed_pipe_is_quiet, count, duration, tell, tell_faults
+from hashmatch.distinct import distinct
 from hashmatch.formats.model import Block, ListError
 from hashmatch.formats.reading import HashList
 from hashmatch.known import Search, Server
@@ -229,7 +230,7 @@ def match_videos(
                 search_s += time.perf_counter() - begin
                 looked_up += len(some)
                 matched += int(np.count_nonzero(np.diff(matches.offsets)))
-                items = np.union1d(items, matches.item)
+                items = distinct(np.append(items, matches.item))
                 write(_rows(matches, some))
                 if bar is not None:
                     bar(looked_up, 0)

@@ -44,7 +44,10 @@ class Frame(NamedTuple):
 def parse_frame(text: object) -> Frame:
     """The frame of a text as vPDQ strings hold it. ValueError says what is wrong with it."""
     if not isinstance(text, str):
-        raise ValueError(f"is {text!r:.60}, not a frame as text")
+        # Lists within lists are more than Python can write out.
+        nested = isinstance(text, list | dict)
+        what = f"a {type(text).__name__}" if nested else f"{text!r:.60}"
+        raise ValueError(f"is {what}, not a frame as text")
     match = _FRAME.fullmatch(text)
     parts = match.groups() if match else text.split(",")
     if len(parts) != 3:

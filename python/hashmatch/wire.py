@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from hashmatch.distinct import distinct
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.vocabulary import KINDS, VERDICT_BITS
 
@@ -121,7 +122,7 @@ def _joined(text: bytes, signal: NDArray[np.uint64]) -> dict[str, list[Any]]:
     if not names <= set(JOINED) or not names | {HASH} >= set(JOINED):
         _refuse(f"its joined part is no object of {', '.join(JOINED)}")
     rows = _ids(columns["signal"], "signal")
-    if (rows[1:] <= rows[:-1]).any() or not np.array_equal(np.unique(signal), rows):
+    if (rows[1:] <= rows[:-1]).any() or not np.array_equal(distinct(signal), rows):
         _refuse("its joined part does not have each signal once, by id")
     _ids(columns["first"], "first")
     for name, values in columns.items():

@@ -190,10 +190,12 @@ class AsyncClient:
         try:
             asked = next(talk)
             while True:
-                asked = talk.send(await self._outcomes(asked))
-        except StopIteration as end:
-            result: _R = end.value
-            return result
+                outcomes = await self._outcomes(asked)
+                try:
+                    asked = talk.send(outcomes)
+                except StopIteration as end:
+                    result: _R = end.value
+                    return result
         finally:
             talk.close()
 

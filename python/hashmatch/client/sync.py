@@ -214,10 +214,12 @@ class Client:
         try:
             asked = next(talk)
             while True:
-                asked = talk.send(self._outcomes(asked))
-        except StopIteration as end:
-            result: _R = end.value
-            return result
+                outcomes = self._outcomes(asked)
+                try:
+                    asked = talk.send(outcomes)
+                except StopIteration as end:
+                    result: _R = end.value
+                    return result
         finally:
             talk.close()
 

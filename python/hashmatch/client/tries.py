@@ -75,7 +75,7 @@ class Tries:
             return None
         reason = f"it answers {reply.status}: {detail_of(reply)}"
         asked_s = _asked_pause(reply.headers.get("retry-after"))
-        return self._paused(asked_s, reason, ConnectionError)
+        return self._paused(asked_s, reason)
 
     def broken(self, error: Exception) -> float:
         """The same where there was no reply."""
@@ -85,13 +85,15 @@ class Tries:
                 f"{self._server}: its certificate is not one to trust ({reason}): give ca=..., the "
                 "file of those that it is signed by"
             ) from None
-        return self._paused(0.0, f"the connection failed ({reason})", ConnectionError)
+        return self._paused(0.0, f"the connection failed ({reason})")
 
-    def _paused(self, asked_s: float, reason: str, kind: type[OSError]) -> float:
+    def _paused(self, asked_s: float, reason: str) -> float:
         if self._left <= 0:
             tries = self._patience.retries + 1
             times = "" if tries == 1 else f", {tries} times over"
-            raise kind(f"{self._server}: {reason}{times}: see that the server is up and has room")
+            raise ConnectionError(
+                f"{self._server}: {reason}{times}: see that the server is up and has room"
+            )
         self._left -= 1
         own_s = random.uniform(0.5, 1.0) * self._pause_s
         self._pause_s = min(self._pause_s * 2, _MOST_PAUSE_S)

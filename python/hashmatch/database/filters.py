@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hashmatch.database.engine import Ids, State
 from hashmatch.database.model import SetRecord
+from hashmatch.distinct import distinct
 from hashmatch.hash_types import HashType
 from hashmatch.vocabulary import VERDICT_BITS
 
@@ -115,7 +116,7 @@ def _with_verdicts(
 ) -> tuple[Ids, NDArray[np.int16]]:
     """The same where an item's verdicts allow it. An item's signals are all of one set."""
     items, ends = state.verdicts.firsts, state.verdicts.ends
-    edges = np.unique(np.concatenate([firsts, items, ends]))
+    edges = distinct(np.concatenate([firsts, items, ends]))
     edges = edges[edges >= firsts[0]] if len(firsts) else edges[:0]
     block = np.searchsorted(firsts, edges, "right") - 1
     item = np.searchsorted(items, edges, "right") - 1

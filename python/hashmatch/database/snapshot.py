@@ -32,6 +32,7 @@ from hashmatch.database.packing import (
     type_names,
 )
 from hashmatch.database.rows import end_signal, no_such_set
+from hashmatch.distinct import distinct
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.hash_types import hash_type as find_type
 from hashmatch.vocabulary import KINDS, Kind, Opinion
@@ -213,7 +214,7 @@ class Snapshot:
 
         KeyError names an id that was never allocated.
         """
-        ids = np.unique(as_ids(signal_ids))
+        ids = distinct(as_ids(signal_ids))
         if len(ids) and ids[-1] >= self.end_signal():
             raise KeyError(f"no signal has the id {ids[-1]}")
         return join(self._connection, ids)
@@ -304,7 +305,7 @@ def _joined_few(ids: NDArray[np.uint64], rows: list[Row]) -> Joined:
 
 
 def _listed(ids: Ids) -> str:
-    return json.dumps(np.unique(as_ids(ids)).tolist())
+    return json.dumps(distinct(as_ids(ids)).tolist())
 
 
 def _joined(ids: NDArray[np.uint64], rows: list[Row]) -> Joined:

@@ -21,6 +21,7 @@ from hashmatch.database.filters import Limits
 from hashmatch.database.snapshot import ItemFrames
 from hashmatch.database.uploads import Prepared, Rule, counted
 from hashmatch.database.video_ids import OpenCatalog, VideoIds
+from hashmatch.distinct import distinct
 from hashmatch.index import Progress
 
 #: Items compared at a time, and pairs of frames, which bounds the memory.
@@ -148,13 +149,13 @@ class VideoSearch:
         totals = np.bincount(items[rows], weights, count)
         # A frame counts once, however many frames of the item are near it; so do the item's.
         parts = [
-            (np.unique(items[near] * len(upload.codes) + frame), np.unique(near))
+            (distinct(items[near] * len(upload.codes) + frame), distinct(near))
             for frame, near, _ in self._near(upload, known, rows)
         ]
         seen, near = (np.concatenate(column) for column in zip(*parts, strict=True))
         owners, frames = np.divmod(seen, len(upload.codes))
         query = np.bincount(owners, upload.weights[frames], count)
-        near = np.unique(near)
+        near = distinct(near)
         video = np.bincount(items[near], weights[np.searchsorted(rows, near)], count)
         query_percent = query * 100 / upload.weights.sum()
         video_percent = video * 100 / np.maximum(totals, 1)

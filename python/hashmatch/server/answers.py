@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hashmatch import wire
 from hashmatch.database.model import Joined, verdicts_of
+from hashmatch.distinct import distinct
 from hashmatch.server.arrow_form import arrow_parts
 from hashmatch.server.found import BLOCK, Found
 from hashmatch.server.http import Part, Reply
@@ -25,7 +26,6 @@ from hashmatch.server.service import Service
 
 #: An answer of so many matches or queries is made and sent at once.
 _AT_ONCE = 16_384
-
 
 Encode: TypeAlias = Callable[[Found], Iterator[Part]]
 
@@ -72,9 +72,8 @@ def _hidden(joined: Joined) -> list[bytes]:
 
 def about(joined: Joined, row: int, distances: bool) -> dict[str, Any]:
     """What is said of one signal. Its hash would tell the distance."""
-    hash = {"hash": joined.codes[row].hex()} if distances else {}
-    return {
-        **hash,
+    said = {"hash": joined.codes[row].hex()} if distances else {}
+    return said | {
         "ref": joined.refs[row],
         "set": joined.sets[row],
         "contributor": joined.contributors[row],
@@ -101,7 +100,7 @@ def _packed_joined(found: Found, signal: NDArray[np.uint64]) -> list[bytes]:
     """The joined part, in pieces."""
     names = [name for name in wire.JOINED if found.distances or name != wire.HASH]
     pieces: dict[str, list[bytes]] = {name: [] for name in names}
-    signals = np.unique(signal)
+    signals = distinct(signal)
     for begin in range(0, len(signals), BLOCK):
         joined = found.matches.described(signals[begin : begin + BLOCK])
         for name in names:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from types import TracebackType
-from typing import Self
 
 from hashmatch import FormatError
 from hashmatch.server import files, hma, hma_files, matching, page, videos
@@ -81,14 +79,18 @@ class Sidecar:
         request = Request(scope, receive, self.service.settings)
         sending = _Sending(request, self.service, send)
         fault: Exception | None = None
+        self.gate.begin(request)
         try:
-            async with sending:
-                try:
-                    await self._reply(request, sending)
-                except Exception as error:
-                    fault = error
-                    if not sending.status:
-                        await send_reply(Reply.of(_FAULT), sending)
+            try:
+                await self._reply(request, sending)
+            except Exception as error:
+                fault = error
+                if not sending.status:
+                    await send_reply(Reply.of(_FAULT), sending)
+        except asyncio.CancelledError:
+            if not request.deadline.passed:
+                raise
+            sending.cut()
         finally:
             self.gate.done(request, sending.status, began, fault)
         if fault is not None:
@@ -134,45 +136,24 @@ def _plain(request: Request) -> Handler | None:
 
 
 class _Sending:
-    """Sends a reply, notes its status, and has it name a state. Ends what the caller does not take:
-    the server closes what is cut short.
+    """Sends a reply, notes its status, and has it name a state. It may take only so long: the
+    server closes what is cut short.
     """
 
-    __slots__ = ("_limit", "_request", "_send", "_service", "status")
+    __slots__ = ("_request", "_send", "_service", "status")
 
     def __init__(self, request: Request, service: Service, send: Send) -> None:
         self._request = request
         self._service = service
         self._send = send
-        self._limit = asyncio.timeout(None)
         #: 0 until the reply begins, and when it was cut short.
         self.status = 0
-
-    async def __aenter__(self) -> Self:
-        await self._limit.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        try:
-            await self._limit.__aexit__(kind, error, trace)
-        except TimeoutError:
-            self.status = 0
-            self._request.refused = "answer_time"
-            return True
-        return False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._begin(message)
         elif (size := len(message.get("body", b""))) > _FREE_BYTES:
-            end = self._limit.when()
-            assert end is not None
-            self._limit.reschedule(end + size / _LEAST_BYTES_PER_SECOND)
+            self._request.deadline.end += size / _LEAST_BYTES_PER_SECOND
         await self._send(message)
 
     def _begin(self, message: Message) -> None:
@@ -184,5 +165,10 @@ class _Sending:
                 headers.append((GENERATION, b"%d" % generation))
         if self._request.unread:
             headers.append((b"connection", b"close"))
-        now = asyncio.get_running_loop().time()
-        self._limit.reschedule(now + self._service.settings.answer_seconds)
+        self._request.deadline.end = time.monotonic() + self._service.settings.answer_seconds
+
+    def cut(self) -> None:
+        """The caller does not take the answer."""
+        self._request.deadline.settle()
+        self._request.refused = "answer_time"
+        self.status = 0

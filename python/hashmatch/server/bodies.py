@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from hashmatch.codes import as_codes
+from hashmatch.formats.fields import clipped
 from hashmatch.hash_types import HashType
 from hashmatch.index import Progress
 from hashmatch.server.http import Request
@@ -31,19 +32,23 @@ MAX_JSON_HASHES = 100_000
 #: Enough for those, with room for white space.
 _MAX_JSON_BYTES = 16 << 20
 #: Empty lists and objects take 30 times their JSON's memory; a lookup has a handful of them.
-_MAX_NESTED = 1_000
+_MAX_LISTS = 1_000
 _ROW = re.compile(r"row (\d+): ")
 _MEMBERS = {**LOOKUP, "hashes": None}
 
 
-def json_members(body: bytes, known: Any) -> dict[str, Any]:
-    """The members of a body, an object with some of the known ones. Problem if it is none."""
+def json_members(
+    body: bytes, known: Collection[str], most_lists: int = _MAX_LISTS
+) -> dict[str, Any]:
+    """The members of a body, an object with some of the known ones. Problem if it is none, or has
+    more lists and objects in it.
+    """
     if len(body) > _MAX_JSON_BYTES:
         raise Problem(
             413, f"JSON bodies have at most {_MAX_JSON_BYTES >> 20} MiB: send it in parts"
         )
-    if body.count(b"[") + body.count(b"{") > _MAX_NESTED and len(body) > 1 << 20:
-        raise Problem(400, "the body has more lists and objects than any lookup")
+    if body.count(b"[") + body.count(b"{") > most_lists:
+        raise Problem(413, f"a JSON body has at most {most_lists:,} lists and objects")
     try:
         members = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -74,10 +79,10 @@ def read_json(body: bytes, request: Request, service: Service) -> Lookup:
             )
         if not set(map(type, hashes)) <= {str}:
             row, value = next((r, v) for r, v in enumerate(hashes) if type(v) is not str)
-            raise Problem(400, f"row {row}: a hash is hex text, not {value!r:.40}",
+            raise Problem(400, f"row {row}: a hash is hex text, not {clipped(value)}",
                           field="hashes", row=row)  # fmt: skip
     elif type(hashes) is not str:
-        raise Problem(400, f"hashes is {hashes!r:.40}: give a list of hex texts", field="hashes")
+        raise Problem(400, f"hashes is {clipped(hashes)}: give a list of hex texts", field="hashes")
     return asked, codes_of(hashes, asked.kind)
 
 

@@ -190,6 +190,8 @@ def _reason(hashes: FileHashes, least: int) -> str | None:
     """Why the file was not matched in full, if it was not."""
     if hashes.picture is not None and hashes.picture.quality < least:
         return f"quality {hashes.picture.quality} is below {least}: not matched by PDQ"
+    if hashes.kind == "file" and not (hashes.digests or hashes.reason):
+        return "is neither a picture nor a video, and the sets have no digests: nothing to match"
     return hashes.reason
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hashmatch.database.matches import DatabaseMatches
 from hashmatch.database.model import Joined
+from hashmatch.distinct import distinct
 
 #: Matches that are looked up in the catalog, and sent, at a time.
 BLOCK = 4_096
@@ -72,7 +73,7 @@ class Found:
         is. It is returned again for the rows after, where it has all of them.
         """
         if self._told is None and self.rows > BLOCK:
-            ids = np.unique(self.signal)
+            ids = distinct(self.signal)
             if len(ids) <= _SHARED:
                 self._told = ids, make(self.matches.described(ids))
         if self._told is not None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from hashmatch.server.callers import ANYONE, SCOPES, Caller
+from hashmatch.server.deadlines import Deadlines
 from hashmatch.server.http import Request
 from hashmatch.server.journal import Journal
 from hashmatch.server.limits import Rates, Room
@@ -26,7 +27,7 @@ _METRICS = "/metrics"
 #: A body of theirs is not read.
 _BODILESS = ("GET", "HEAD")
 
-#: How often the file of tokens is looked at, and what was counted is told.
+#: How often deadlines and the file of tokens are looked at, and what was counted is told.
 _TICK_SECONDS = 0.5
 #: How often connections are looked through whose callers take nothing.
 _LOOK_SECONDS = 5.0
@@ -47,17 +48,22 @@ class Gate:
             self._rates = Rates(settings.rate, settings.shared_folder)
         self._journal = Journal(service.log)
         self._trouble = Trouble(service)
+        self._deadlines = Deadlines()
         self._ticking = False
         self._stuck = Stuck(settings.answer_seconds)
         self._look_seconds = min(_LOOK_SECONDS, settings.answer_seconds / 2)
         self._looked = 0.0
         self._looking = False
 
-    async def admit(self, request: Request) -> None:
-        """Let a request in, and note its caller. Problem if it is not let in."""
+    def begin(self, request: Request) -> None:
+        """A request is here. What is begun is to be `done`."""
         if not self._ticking:
             self._ticking = True
             self._tick()
+        self._deadlines.add(request.deadline)
+
+    async def admit(self, request: Request) -> None:
+        """Let a request in, and note its caller. Problem if it is not let in."""
         try:
             self._admit(request)
             if request.place is not None and (request.method in _BODILESS or not request.has_body):
@@ -96,6 +102,7 @@ class Gate:
 
     def done(self, request: Request, status: int, began: float, fault: Exception | None) -> None:
         """Note how a request ended, let in or not. `began` is of time.perf_counter."""
+        self._deadlines.remove(request.deadline)
         if request.place is not None:
             request.place.leave()
         if not request.route:
@@ -114,6 +121,7 @@ class Gate:
 
     def _tick(self) -> None:
         asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+        self._deadlines.look()
         service = self._service
         if self._tokens is not None:
             self._trouble.note("tokens", self._tokens.reload())

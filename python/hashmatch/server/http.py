@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -13,9 +14,11 @@ from collections.abc import (
     MutableMapping,
 )
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
+from hashmatch.server.deadlines import Deadline
 from hashmatch.server.problems import MEDIA_TYPE, Problem, Refused
 
 if TYPE_CHECKING:
@@ -49,8 +52,9 @@ class Request:
     """A request: `scope` as ASGI has it, and its body, which arrives within the limits."""
 
     __slots__ = (
-        "_complete", "_deadline", "_headers", "_query", "_receive", "_received", "_settings",
-        "caller", "lookup", "method", "parts", "path", "place", "refused", "route", "scope",
+        "_begun", "_complete", "_headers", "_query", "_receive", "_received", "_settings",
+        "caller", "deadline", "lookup", "method", "parts", "path", "place", "refused", "route",
+        "scope",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
@@ -68,11 +72,14 @@ class Request:
         self.place: Place | None = None
         #: Why it was not let in, or its body not taken, as it is counted.
         self.refused: str | None = None
+        #: When it is cancelled.
+        self.deadline = Deadline()
+        #: Whether the body is being read, and whether all of it is.
+        self._begun = False
         self._complete = False
         self._receive = receive
         self._settings = settings
         self._received = 0
-        self._deadline: float | None = None
         self._headers: dict[bytes, bytes | None] | None = None
         self._query: dict[str, list[str]] | None = None
 
@@ -119,7 +126,7 @@ class Request:
         """Whether so much of the body is still to come that the connection is of no more use."""
         if self._complete:
             return False
-        if self._deadline is not None:
+        if self._begun:
             return True
         try:
             length = self.header(b"content-length")
@@ -134,13 +141,16 @@ class Request:
         if self._complete:
             # Until the caller goes away. That may take longer than any body.
             return await self._receive()
-        if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + self._settings.body_seconds
+        if not self._begun:
+            self._begun = True
             self._require_plain()
+            self.deadline.end = time.monotonic() + self._settings.body_seconds
         try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._receive()
-        except TimeoutError:
+            message = await self._receive()
+        except asyncio.CancelledError:
+            if not self.deadline.passed:
+                raise
+            self.deadline.settle()
             self.refused = "body_time"
             raise Problem(
                 408, f"the body took longer than {self._settings.body_seconds:g} s: send it faster"
@@ -149,14 +159,16 @@ class Request:
         self._received += size
         if self._received > self._settings.max_body_bytes:
             raise self._too_large()
-        self._complete = not message.get("more_body")
+        if not message.get("more_body"):
+            self._complete = True
+            self.deadline.end = inf
         if self.place is not None:
             try:
                 self.place.hold(size)
                 if self._complete:
                     await self.place.work()
             except Refused as refused:
-                self.refused = refused.reason
+                self.refused, self.deadline.end = refused.reason, inf
                 await asyncio.sleep(refused.PAUSE_SECONDS)
                 raise
         return message

@@ -17,7 +17,7 @@ from typing import Any
 import prometheus_client.values
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 from hashmatch.database import Database
@@ -39,6 +39,7 @@ class Metrics:
 
     def __init__(self, folder: Path | None) -> None:
         """`folder` is what all processes share; without it this one is alone."""
+        self._folder = folder
         self._registry = CollectorRegistry()
         own = self._registry if folder is None else None
         if folder is not None:
@@ -161,6 +162,8 @@ class Metrics:
 
     def text(self, database: Database) -> bytes:
         """All of it. Reads the catalog, so it is not for the event loop."""
+        if self._folder is not None:
+            _forget_dead(self._folder)
         return generate_latest(self._registry) + generate_latest(_State(database))
 
 
@@ -217,12 +220,28 @@ def _count_in(folder: Path) -> None:
 def _number(folder: Path) -> int:
     """The lowest number that no living process has; this one has it as long as it lives."""
     number = 0
-    while True:
-        # Never closed: the lock is held with it.
-        descriptor = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return number
-        except BlockingIOError:
+    # The lock is never given back but by the end of the process.
+    while _locked(folder / f"{number}.lock") is None:
+        number += 1
+    return number
+
+
+def _forget_dead(folder: Path) -> None:
+    """What processes used that have ended is in use no more; what they counted stays."""
+    for path in folder.glob("*.lock"):
+        # While it is held nobody begins with that number.
+        descriptor = _locked(path)
+        if descriptor is not None:
+            mark_process_dead(int(path.stem), str(folder))  # type: ignore[no-untyped-call]
             os.close(descriptor)
-            number += 1
+
+
+def _locked(path: Path) -> int | None:
+    """The descriptor that holds the lock of a file; None where another does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from hashmatch.arguments import MAX_COUNT
 from hashmatch.database.filters import NO_VERDICT
+from hashmatch.formats.fields import clipped
 from hashmatch.hash_types import HASH_TYPES, HashType
 from hashmatch.server.http import Request
 from hashmatch.server.problems import Problem
@@ -165,12 +166,12 @@ def texts(given: Given, name: str) -> list[str] | None:
 
 def bad(name: str, value: object, wanted: str) -> Problem:
     """What to say of a parameter that is not what it has to be."""
-    return Problem(400, f"{name} is {value!r:.80}: give {wanted}", field=name)
+    return Problem(400, f"{name} is {clipped(value)}: give {wanted}", field=name)
 
 
-def unknown(name: str, known: Mapping[str, object]) -> Problem:
+def unknown(name: str, known: Iterable[str]) -> Problem:
     """What to say of a parameter that is none."""
-    return Problem(400, f"there is no parameter {name!r:.80}: give some of {', '.join(known)}",
+    return Problem(400, f"there is no parameter {name[:80]!r}: give some of {', '.join(known)}",
                    field=name[:80])  # fmt: skip
 
 

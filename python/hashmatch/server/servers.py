@@ -6,7 +6,7 @@ it works on, and its coroutine ends. Neither starts or stops the application, wr
 accesses, or says its version. Where they differ:
 
 granian  closes a connection that brings no whole head of a request in idle_seconds, before the
-         first one or between two. Heads of more than about 100 kB, or 100 headers, get 431. What
+         first one or between two. Heads of more than about 500 kB, or 100 headers, get 431. What
          is more than max_connections waits to be accepted. `scope["client"]` is ("", "0") on a
          Unix socket, and has the port as a text. A caller may take 10 s to agree on TLS. A
          revocation list is heeded however old it is.
@@ -34,8 +34,10 @@ Stop: TypeAlias = Callable[[], None]
 Accepting: TypeAlias = Callable[[Stop], None]
 Serve: TypeAlias = Callable[[Sidecar, Settings, socket.socket, Accepting], Awaitable[None]]
 
-#: Bytes of a request's head.
+#: Of a request's head, in uvicorn.
 _HEAD_BYTES = 65_536
+#: What granian holds of a connection. With less than the socket does, large bodies take longer.
+_BUFFER_BYTES = 262_144
 
 
 async def _serve_granian(
@@ -70,7 +72,7 @@ async def _serve_granian(
         backpressure=settings.max_connections,
         http1_settings=HTTP1Settings(
             header_read_timeout=max(1, round(settings.idle_seconds * 1000)),
-            max_buffer_size=_HEAD_BYTES,
+            max_buffer_size=_BUFFER_BYTES,
         ),
         ssl_cert=settings.tls_certificate,
         ssl_key=settings.tls_key,

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     listen: str | None = None
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     http: Literal["granian", "uvicorn"] = "granian"
-    #: The file of tokens. Without it nobody needs one.
+    #: The file of tokens. On a Unix socket callers need none.
     tokens: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None

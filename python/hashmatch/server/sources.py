@@ -37,7 +37,7 @@ def read_settings(
 ) -> Settings:
     """The settings of a sidecar. `flags` has those that were given, by the names of Settings.
 
-    Raises ValueError that says what is wrong with them, OSError if the file cannot be read.
+    Raises ValueError that says what is wrong with them.
     """
     given = {
         **_of_file(config),
@@ -88,6 +88,8 @@ def _of_file(config: Path | None) -> dict[str, _Given]:
         return {}
     try:
         members = tomllib.loads(config.read_bytes().decode())
+    except OSError as error:
+        raise ValueError(f"--config is {config}, which cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{config}: is no TOML: {error}") from None
     given = {}

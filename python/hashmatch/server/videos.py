@@ -12,6 +12,7 @@ from hashmatch.codes import as_codes
 from hashmatch.database import TooManyMatches, VideoMatches
 from hashmatch.database.model import verdicts_of
 from hashmatch.database.uploads import Rule, Steps
+from hashmatch.formats.fields import clipped
 from hashmatch.hash_types import HASH_TYPES
 from hashmatch.server import generations, parameters
 from hashmatch.server.answers import sent
@@ -28,6 +29,8 @@ TYPE = "vpdq"
 _PDQ = HASH_TYPES["pdq"]
 #: Frames of all videos of a request: 27 hours, at one a second.
 MAX_FRAMES = 100_000
+#: Lists and objects in a request: two or three a video.
+_MAX_LISTS = 50_000
 #: Matches that an answer may have, and pairs of frames.
 MAX_MATCHES = 1_000_000
 #: Matches that are looked up in the catalog, and sent, at a time.
@@ -63,7 +66,7 @@ async def match(request: Request, service: Service) -> Reply:
 
 
 def _answer(body: bytes, request: Request, service: Service) -> Reply:
-    members = json_members(body, ("videos", *_IN_URL))
+    members = json_members(body, ("videos", *_IN_URL), _MAX_LISTS)
     if "videos" not in members:
         raise Problem(400, "videos are missing: give a list of them", field="videos")
     uploads, frames = _uploads(members.pop("videos"))
@@ -97,7 +100,7 @@ def _uploads(videos: Any) -> tuple[list[Frames], int]:
             video = video["frames"]
         elif not isinstance(video, str):
             raise Problem(
-                400, f"video {number} is {video!r:.40}: give its frames, or a vPDQ string",
+                400, f"video {number} is {clipped(video)}: give its frames, or a vPDQ string",
                 field="videos", row=number,
             )  # fmt: skip
         try:

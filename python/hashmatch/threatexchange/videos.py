@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hashmatch.distinct import distinct
 from hashmatch.threatexchange.columns import Column
 from hashmatch.threatexchange.engine import Codes, new_engine, rows_of
 from hashmatch.threatexchange.frames import Frames
@@ -60,7 +61,7 @@ class Videos:
         held, first_rows = np.unique(ids, return_index=True)
         numbers = np.repeat(np.arange(len(sizes)), sizes)
         pairs = numbers * len(codes) + ids
-        if not np.array_equal(held, np.arange(len(codes))) or len(np.unique(pairs)) < len(pairs):
+        if not np.array_equal(held, np.arange(len(codes))) or len(distinct(pairs)) < len(pairs):
             raise ValueError("its frames and their codes do not fit")
         videos = cls()
         videos.engine.add(codes, None, 0)
@@ -112,7 +113,7 @@ class Videos:
         count = self.count
         found = self.engine.search(codes, distance, 0, 1, None)
         query, ids, offsets = found.query, found.id.astype(np.int64), found.offsets
-        of_videos = np.bincount(self._videos(np.unique(ids), count), minlength=count)
+        of_videos = np.bincount(self._videos(distinct(ids), count), minlength=count)
         # Most codes match one frame, of one video: those are counted at once.
         alone = np.fromiter((id not in self.others for id in ids.tolist()), np.bool_, len(ids))
         alone &= np.diff(offsets)[query] == 1
