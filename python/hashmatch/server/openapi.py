@@ -168,7 +168,7 @@ def _complete(method: str, path: str, operation: Document) -> None:
 
 def _reword(operation: Document) -> None:
     """Say in our words what FastAPI has from a function's name and docstring, and of itself."""
-    said = operation.get("description", operation["summary"])
+    said: str = operation.get("description") or operation["summary"]
     operation["summary"], _, rest = said.partition(".")
     operation["description"] = rest.strip()
     responses = operation["responses"]
