@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -240,10 +239,3 @@ def test_a_file_of_tokens_that_is_none_keeps_the_sidecar_from_starting(
     (tmp_path / "bad").write_text("{")
     with pytest.raises(ValueError, match="bad, line 1"):
         with_application(path, use, tokens=tmp_path / "bad")
-
-
-def test_the_socket_of_another_user_is_not_opened(path: Path, tmp_path: Path) -> None:
-    with Server(path) as server, socket.socket(socket.AF_UNIX) as other:
-        place = server.url.removeprefix("unix:")
-        assert not Path(place).stat().st_mode & 0o077
-        other.connect(place)

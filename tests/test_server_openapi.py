@@ -160,20 +160,34 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_page_of_the_document_is_complete_and_loads_nothing_else(
-    document: Any, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_load_nothing_from_elsewhere(path: str, tmp_path: Path) -> None:
     hashmatch.open(tmp_path / "bank", "c").close()
 
-    async def use(client: httpx.AsyncClient) -> tuple[httpx.Response, dict[str, int]]:
-        reply = await client.get("/docs")
-        links = {link for link in Page(reply.text).links if not link.startswith("#")}
-        return reply, {link: (await client.get(f"/{link}")).status_code for link in links}
+    async def use(client: httpx.AsyncClient) -> list[httpx.Response]:
+        links = [link for link in Page((await client.get(path)).text).links if link[0] != "#"]
+        assert not any(link.startswith(("/", "http")) for link in links), links
+        return [await client.get(each) for each in (path, *(f"/{link}" for link in links))]
 
-    reply, linked = with_application(tmp_path / "bank", use)
-    assert reply.headers["content-security-policy"].startswith("default-src 'none'; ")
-    assert set(linked.values()) == {200}, linked
-    page = Page(reply.text)
+    page, *linked = with_application(tmp_path / "bank", use)
+    assert {reply.status_code for reply in linked} == {200}
+    assert {"text/css; charset=utf-8", "image/svg+xml"} <= {
+        reply.headers["content-type"] for reply in linked
+    }
+    policy = page.headers["content-security-policy"].split("; ")
+    assert policy[0] == "default-src 'none'"
+    sources = {source for each in policy for source in each.split()[1:]}
+    assert sources == {"'none'", "'self'", "'script'"}
+    assert page.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_page_of_the_document_is_complete(document: Any, tmp_path: Path) -> None:
+    hashmatch.open(tmp_path / "bank", "c").close()
+
+    async def use(client: httpx.AsyncClient) -> httpx.Response:
+        return await client.get("/docs")
+
+    page = Page(with_application(tmp_path / "bank", use).text)
     assert "script" not in page.tags
     assert len(set(page.names)) == len(page.names)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.names)

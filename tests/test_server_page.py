@@ -25,7 +25,7 @@ if not os.environ.get("CI"):
     pytest.importorskip("playwright")
     if not BROWSER.exists():
         pytest.skip(f"there is no {BROWSER}: Debian's package chromium", allow_module_level=True)
-from playwright.sync_api import Browser, FilePayload, Locator, Page, Request, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Request, Route, sync_playwright  # noqa: E402
 
 CODE = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
 PICTURE = media.encoded(media.picture(7), "PNG")
@@ -110,7 +110,7 @@ class Visit:
         self.context.close()
         assert kind is not None or not self.elsewhere
         # The browser says so itself of what a page asks without a token, and of what was refused.
-        refused = re.compile("Failed to load resource: .* status of 40[01] ")
+        refused = re.compile("Failed to load resource: .* status of 40[013] ")
         assert kind is not None or [said for said in self.said if not refused.match(said)] == []
 
 
@@ -168,6 +168,17 @@ def test_sets_are_shown_with_their_sizes_and_age(
         assert cells[:5] == ["forum", "1,237", "1,237", *types]
         assert re.fullmatch(r"\d+ (s|min) ago|now", cells[5])
         assert page.locator("#now-generation dt + dd").inner_text() == "2"
+
+
+def test_who_may_see_one_set_is_shown_that_one(
+    browser: Browser, server: Server, database: Path
+) -> None:
+    token = add_token(database.parent / "tokens", "partner", ["read"], ["shared"])
+    with Visit(browser, server, token) as page:
+        page.get_by_text("No rates: Partner may not see all sets").wait_for()
+        assert page.get_by_role("rowheader").all_inner_texts() == ["shared"]
+        assert page.locator("#tiles dt + dd").all_inner_texts() == ["–", "–", "–", "2"]  # noqa: RUF001
+        assert page.locator("#away").is_hidden()
 
 
 def test_a_hash_is_tried_by_keyboard_alone(browser: Browser, server: Server, token: str) -> None:
@@ -328,3 +339,29 @@ def test_rates_and_changes_are_followed(
         # What the page itself asks for is no load.
         page.clock.fast_forward(2_000)
         rates.nth(0).filter(has_text=re.compile("^0$")).wait_for()
+
+
+def test_trouble_is_said(browser: Browser, server: Server, token: str) -> None:
+    visit = Visit(browser, server, token)
+    visit.page.clock.install()
+    with visit as page:
+        page.get_by_role("rowheader", name="shared").wait_for()
+        assert page.get_by_role("alert").count() == 0
+
+        def in_trouble(route: Route) -> None:
+            status = route.fetch().json()
+            route.fulfill(json={**status, "trouble": "catalog.db is damaged: <b>check</b> it"})
+
+        page.route("**/v1/status", in_trouble)
+        page.clock.fast_forward(2_000)
+        page.get_by_text("is served: Catalog.db is damaged: <b>check</b> it.").wait_for()
+        page.unroute("**/v1/status")
+        page.route("**/v1/status", lambda route: route.abort())
+        page.clock.fast_forward(2_000)
+        page.get_by_text("The server cannot be reached.").wait_for()
+        page.unroute("**/v1/status")
+        page.clock.fast_forward(30_000)
+        page.locator("#away").wait_for(state="hidden")
+        assert page.get_by_role("alert").count() == 0
+        # The browser says so itself.
+        visit.said = [said for said in visit.said if "ERR_FAILED" not in said]

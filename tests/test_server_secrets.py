@@ -83,7 +83,7 @@ def requests(token: str) -> list[dict[str, Any]]:
 def test_nothing_secret_is_logged_counted_or_audited(path: Path, tmp_path: Path, http: Any) -> None:
     token = add_token(tmp_path / "tokens", "tester", ["read", "write", "admin"])
     with Server(
-        path, http, workers=2, tokens=tmp_path / "tokens", max_body_bytes=20_000, body_seconds=1
+        path, http, tokens=tmp_path / "tokens", max_body_bytes=20_000, body_seconds=1
     ) as server:
         good = {"authorization": f"Bearer {token}"}
         line = f"Authorization: Bearer {token}"

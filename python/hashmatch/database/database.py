@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-
-# numpy's unique imports it when first called: a child forked in the midst of that would wait for it
-# for ever.
-import numpy.ma  # noqa: F401
 
 from hashmatch import _core
 from hashmatch.arguments import MAX_COUNT, whole
 from hashmatch.codes import Codes, as_codes
 from hashmatch.database.answered import Asked
 from hashmatch.database.bounded import search
-from hashmatch.database.catalog import Catalog, Mode
+from hashmatch.database.catalog import Mode
 from hashmatch.database.changes import Change, OnError
 from hashmatch.database.contents import Contents
-from hashmatch.database.engine import State
 from hashmatch.database.feeds import FeedTable
 from hashmatch.database.filters import limits_for
 from hashmatch.database.folding import make_segments, unlisted_files
@@ -40,8 +31,8 @@ from hashmatch.database.model import (
     SetRecord,
     TypeStatus,
 )
+from hashmatch.database.opened import Opened
 from hashmatch.database.snapshot import Snapshot
-from hashmatch.database.upkeep import Upkeep
 from hashmatch.database.uploads import Rule, Steps, Upload, prepared
 from hashmatch.database.video_ids import VideoIds
 from hashmatch.database.video_matches import VideoMatches, pairing
@@ -70,7 +61,7 @@ class Status:
     trouble: str | None
 
 
-class Database:
+class Database(Opened):
     """Hash sets in a folder. `hashmatch.open(path, mode)` opens one.
 
     Mode "c" creates the folder if there is none and opens it to write, "r+" opens it to write, "r"
@@ -86,20 +77,8 @@ class Database:
     def __init__(
         self, path: str | os.PathLike[str], mode: Mode = "r", *, memory: bool = False
     ) -> None:
-        if mode not in ("r", "r+", "c"):
-            raise ValueError(f'mode must be "r", "r+" or "c", not {mode!r}')
-        self._path = Path(path)
-        self._mode: Mode = mode
-        self._closing = False
-        self._pid = os.getpid()
+        super().__init__(path, mode, memory=memory)
         self._videos = VideoIds()
-        catalog = Catalog.open(self._path, mode)
-        try:
-            self._upkeep = Upkeep(catalog, memory)
-        except BaseException:
-            catalog.close()
-            raise
-        _databases.add(self)
 
     # Reading.
 
@@ -188,16 +167,6 @@ class Database:
         answers = search.answers(ready, progress)
         pair = pairing(ready, answers, search)
         return VideoMatches(answers, state.as_of, self._join, pair)
-
-    @property
-    def generation(self) -> int:
-        """The generation that searches answer from now."""
-        return self._open_state().generation
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._path
 
     @property
     def set_names(self) -> Collection[str]:
@@ -350,68 +319,6 @@ class Database:
         """The feeds that fill the sets. `hashmatch.feeds` defines and follows them."""
         return FeedTable(self._usable_catalog())
 
-    # Opening, closing, forking, pickling.
-
-    def _open_state(self) -> State:
-        self._require_open()
-        return self._upkeep.state
-
-    def _require_open(self) -> None:
-        if self._closing:
-            raise ValueError(f"{self._path}: the database was closed")
-        if self._pid != os.getpid() and self._mode == "r":
-            self._upkeep.restart(lambda: Catalog.open(self._path, "r"))
-            self._pid = os.getpid()
-
-    def _usable_catalog(self) -> Catalog:
-        self._require_open()
-        if self._pid != os.getpid():
-            raise ValueError(f"{self._path}: opened to write before a fork: open it again")
-        return self._upkeep.catalog
-
-    def _require_writable(self) -> None:
-        if not self._usable_catalog().writable:
-            fault = 'was opened for reading: open it with mode "r+"'
-            raise PermissionError(errno.EACCES, fault, str(self._path))
-
-    def _join(self, ids: Any) -> Any:
-        return self._usable_catalog().join(ids)
-
-    def _snapshot(self) -> AbstractContextManager[Snapshot]:
-        return self._usable_catalog().snapshot()
-
-    def close(self) -> None:
-        """Let go of the folder; what was committed is safe without it. Closing twice is fine. What
-        other threads are committing or folding is waited for.
-        """
-        if self._closing:
-            return
-        self._closing = True
-        if self._pid == os.getpid():
-            self._upkeep.stop()
-            self._upkeep.catalog.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self._mode != "r":
-            raise TypeError('only a database opened with mode "r" can be pickled')
-        return _reopened, (self._path.absolute(), self.generation)
-
-    def __repr__(self) -> str:
-        if self._closing:
-            return f"<hashmatch.Database: {self._path}, closed>"
-        return f"<hashmatch.Database: {self._path}, generation {self.generation:,}>"
-
 
 def open(path: str | os.PathLike[str], mode: Mode = "r", *, memory: bool = False) -> Database:
     """Open the database in a folder; see `Database` for the modes.
@@ -420,29 +327,6 @@ def open(path: str | os.PathLike[str], mode: Mode = "r", *, memory: bool = False
     them): slower to open, faster to search.
     """
     return Database(path, mode, memory=memory)
-
-
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for database in _databases:
-        database._upkeep.forked()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def _reopened(path: Path, generation: int) -> Database:
-    database = Database(path)
-    found = database.generation
-    if found < generation:
-        database.close()
-        raise ValueError(
-            f"{path}: is at generation {found}, where {generation} was pickled: it is another "
-            "database, or an old copy"
-        )
-    return database
 
 
 def _empty(name: str) -> _core.Snapshot:

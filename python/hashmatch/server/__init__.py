@@ -7,6 +7,7 @@ app.py       `Sidecar`, the application: finds the route, and turns errors into 
 gate.py      who calls, and whether there is room for one more
 matching.py  the routes of lookups, answered without a framework in between; typed.py has the others
 service.py   what the routes use: the database, the writer, the counts kept
+openapi.py   the document of all routes; docs.py writes it as a page, and page.py is that at `/`
 
 The processes, and who starts them:
 

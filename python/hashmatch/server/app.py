@@ -34,9 +34,8 @@ ROUTES = {
     **hma_files.ROUTES,
     **page.ROUTES,
 }
-#: A caller has `answer_seconds` to take an answer, and for one that is large more, at that rate.
+#: A caller has `answer_seconds` to take an answer, and for one in parts more, at that rate.
 _LEAST_BYTES_PER_SECOND = 65_536
-_FREE_BYTES = 65_536
 _AGAIN_S = 1
 _FAULT = Problem(500, "a fault of the server, which its log has: report it")
 
@@ -77,7 +76,7 @@ class Sidecar:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         request = Request(scope, receive, self.service.settings)
-        sending = _Sending(request, self.service, send)
+        sending = _Sending(request, self.service, self.gate, send)
         fault: Exception | None = None
         self.gate.begin(request)
         try:
@@ -140,9 +139,10 @@ class _Sending:
     server closes what is cut short.
     """
 
-    __slots__ = ("_request", "_send", "_service", "status")
+    __slots__ = ("_gate", "_request", "_send", "_service", "status")
 
-    def __init__(self, request: Request, service: Service, send: Send) -> None:
+    def __init__(self, request: Request, service: Service, gate: Gate, send: Send) -> None:
+        self._gate = gate
         self._request = request
         self._service = service
         self._send = send
@@ -152,9 +152,10 @@ class _Sending:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._begin(message)
-        elif (size := len(message.get("body", b""))) > _FREE_BYTES:
-            self._request.deadline.end += size / _LEAST_BYTES_PER_SECOND
         await self._send(message)
+        if message.get("more_body"):
+            self._request.deadline.end += len(message["body"]) / _LEAST_BYTES_PER_SECOND
+            self._gate.sent()
 
     def _begin(self, message: Message) -> None:
         self.status = message["status"]

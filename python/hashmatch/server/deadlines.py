@@ -39,6 +39,8 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._deadlines: set[Deadline] = set()
+        #: When a part of a large answer was last passed on.
+        self.sent = 0.0
 
     def add(self, deadline: Deadline) -> None:
         """A request begins."""

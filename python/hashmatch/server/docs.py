@@ -228,6 +228,8 @@ def _limits(schema: Part) -> str:
         "maxLength": "at most {} characters",
     }
     said = [text.format(f"{schema[word]:,}") for word, text in words.items() if word in schema]
+    if schema.get("minItems") == schema.get("maxItems") is not None:
+        said = [f"{schema['minItems']} of them"]
     if "default" in schema:
         said.append(f"without it `{json.dumps(schema['default'])}`")
     return f" ({', '.join(said)})" if said else ""

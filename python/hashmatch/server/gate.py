@@ -62,6 +62,10 @@ class Gate:
             self._tick()
         self._deadlines.add(request.deadline)
 
+    def sent(self) -> None:
+        """A part of a large answer was passed on."""
+        self._deadlines.sent = time.monotonic()
+
     async def admit(self, request: Request) -> None:
         """Let a request in, and note its caller. Problem if it is not let in."""
         try:
@@ -138,7 +142,7 @@ class Gate:
 
     def _look(self) -> tuple[int, str | None]:
         """What takes longer, and is done beside the requests."""
-        return self._stuck.end(), trouble_of(self._service)
+        return self._stuck.end(self._deadlines.sent), trouble_of(self._service)
 
     def _seen(self, future: asyncio.Future[tuple[int, str | None]]) -> None:
         self._looking = False

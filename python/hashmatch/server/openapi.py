@@ -148,36 +148,46 @@ def _complete(method: str, path: str, operation: Document) -> None:
     """Add what holds for all routes of a kind."""
     operation["tags"] = [_tag(path)]
     if path not in _PLAIN:
-        # FastAPI has it from the name of the function, and what is said from its docstring.
-        summary, _, said = str(operation.get("description", operation["summary"])).partition(".")
-        operation["summary"] = summary
-        operation["description"] = said.strip()
-    responses: Document = operation["responses"]
-    # That is how FastAPI would answer what is not valid.
-    if responses.get("422", {}).get("description") == "Validation Error":
-        del responses["422"]
-    statuses = _MORE.get((method, path), set())
-    if path in OPEN:
-        operation["security"] = []
-    else:
-        statuses = statuses | {401, 403, 429, 503}
-        # A Unix socket, or a client certificate, says who calls.
-        operation["security"] = [{"token": []}, {}]
-    if operation.get("parameters"):
-        statuses.add(400)
+        _reword(operation)
+    if example := _EXAMPLES.get((method, path)):
+        operation["requestBody"]["content"]["application/json"]["example"] = example
     for parameter in operation.get("parameters", ()):
         if parameter.get("in") == "path":
             parameter["example"] = "shared"
-    if example := _EXAMPLES.get((method, path)):
-        operation["requestBody"]["content"]["application/json"]["example"] = example
-    if "requestBody" in operation:
-        statuses |= {400, 408, 413}
-    if "{set}" in path and method != "put":
-        statuses.add(404)
-    for status in statuses:
-        said = responses.setdefault(str(status), problem(status))
-        said["content"] = problem(status)["content"] | said.get("content", {})
+    # A Unix socket, or a client certificate, says who calls.
+    operation["security"] = [] if path in OPEN else [{"token": []}, {}]
+    responses: Document = operation["responses"]
+    for status in _statuses(method, path, operation):
+        response = responses.setdefault(str(status), problem(status))
+        response["content"] = problem(status)["content"] | response.get("content", {})
     operation["responses"] = dict(sorted(responses.items()))
     for response in operation["responses"].values():
         headers = response.setdefault("headers", {})
         headers["Hashmatch-Generation"] = {"$ref": "#/components/headers/Hashmatch-Generation"}
+
+
+def _reword(operation: Document) -> None:
+    """Say in our words what FastAPI has from a function's name and docstring, and of itself."""
+    said: str = operation.get("description") or operation["summary"]
+    operation["summary"], _, rest = said.partition(".")
+    operation["description"] = rest.strip()
+    responses = operation["responses"]
+    for status in {"200", "201"} & responses.keys():
+        responses[status]["description"] = "The answer."
+    # What is not valid is answered as a 400.
+    if responses.get("422", {}).get("description") == "Validation Error":
+        del responses["422"]
+
+
+def _statuses(method: str, path: str, operation: Document) -> set[int]:
+    """The problems that an operation may answer with."""
+    statuses = set(_MORE.get((method, path), ()))
+    if path not in OPEN:
+        statuses |= {401, 403, 429, 503}
+    if operation.get("parameters"):
+        statuses.add(400)
+    if "requestBody" in operation:
+        statuses |= {400, 408, 413}
+    if "{set}" in path and method != "put":
+        statuses.add(404)
+    return statuses

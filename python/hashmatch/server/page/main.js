@@ -13,6 +13,8 @@ const trouble = document.getElementById("trouble");
 // The newest state seen, and the one whose sets are shown.
 let newest = 0;
 let shown = "";
+// Why there are no rates.
+let uncountable = "";
 // What the server's clock is ahead of ours.
 let ahead = 0;
 
@@ -25,14 +27,14 @@ async function status() {
 }
 
 async function rates() {
+  if (uncountable) return;
   try {
     const reply = await ask("metrics");
     counted(await reply.text(), performance.now());
-    return "";
   } catch (error) {
     // Whoever may look up hashes need not be let see the counts.
     if (!(error instanceof Refused) || error.status !== 403) throw error;
-    return `No rates: ${error.message}`;
+    uncountable = `No rates: ${error.message}`;
   }
 }
 
@@ -47,14 +49,14 @@ async function sets(now) {
 
 async function look() {
   const now = await status();
-  const why = await rates();
+  await rates();
   // Another of the server's processes may be a moment behind.
   if (now.generation >= newest) {
     newest = now.generation;
     await sets(now);
     held(now);
   }
-  if (why) uncounted(why);
+  if (uncountable) uncounted(uncountable);
   aged(Date.now() + ahead);
   tell(trouble, troubles(now));
 }
