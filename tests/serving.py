@@ -82,7 +82,8 @@ class Server:
             f"--listen={listen}", f"--http={http}", *_flags(settings),
         ]  # fmt: skip
         self._listen = listen
-        self._environment = {**os.environ, **(environment or {})}
+        # What it would leave behind when it is killed goes with the folder.
+        self._environment = {**os.environ, "TMPDIR": folder, **(environment or {})}
         self._ready = ready
 
     def __enter__(self) -> Server:
