@@ -73,8 +73,8 @@ def _figures(
 def _beside_the_engine(
     work: str, server: Sidecar, load: Load, database: Database, uploads: Codes, asked: list[bytes]
 ) -> Iterator[Figure]:
-    """One connection, so that no request waits for another: what the caller sees, the way there and
-    back included, less the same search in process; and what the server takes by its own metrics.
+    """One connection, so that no request waits for another: what the server takes by its own metrics
+    but for the engine, and what the caller sees, the way there and back included.
     """
     rows = [partial(database.match, "pdq", code[None], threads=1) for code in uploads[:4_000]]
     engine = median(np.array(list(map(seconds, rows))))
@@ -85,18 +85,14 @@ def _beside_the_engine(
     count = change["hashmatch_request_seconds_count"]
     server_s, engine_s = (change[f"hashmatch_{part}_seconds_sum"] for part in ("request", "engine"))
     yield Figure(
-        f"{work}: the round trip beside the engine, one connection, median",
-        *(
-            report.quantile_ms(0.5) * 1e3 - engine * 1e6,
-            "us",
-            "the engine in process",
-            engine * 1e6,
-        ),
+        f"{work}: the server's time by its metrics beside the engine, one connection, mean",
+        *((server_s - engine_s) / count * 1e6, "us"),
         at_most=200,
     )
+    round_trip = report.quantile_ms(0.5) * 1e3
     yield Figure(
-        f"{work}: of it the server's own by its metrics, mean",
-        *((server_s - engine_s) / count * 1e6, "us"),
+        f"{work}: the round trip that is part of, median",
+        *(round_trip, "us", "the engine in process", engine * 1e6),
     )
     yield Figure(f"{work}: processor time of the workers a request", cpu / count * 1e6, "us")
 
