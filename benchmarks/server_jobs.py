@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,11 +18,12 @@ import numpy as np
 
 import datasets
 import peers
-from database_jobs import SET, filled, folder
+from database_jobs import filled, folder
 from datasets import Codes
 from hashmatch import wire
 from hashmatch.database import Database
 from load import Load, Order, Report, ask, request
+from pairs import PAIRS, count_mixed, moved, moving
 from record import Figure
 from sidecar import Sidecar
 from stalled import Stalled
@@ -73,32 +73,34 @@ def _figures(
 def _beside_the_engine(
     work: str, server: Sidecar, load: Load, database: Database, uploads: Codes, asked: list[bytes]
 ) -> Iterator[Figure]:
-    """One connection, so that no request waits for another: what the caller sees, the way there and
-    back included, less the same search in process; and what the server takes by its own metrics.
+    """One connection, so that no request waits for another: what the server takes by its own
+    metrics, and what the caller sees, the way there and back included.
     """
     rows = [partial(database.match, "pdq", code[None], threads=1) for code in uploads[:4_000]]
-    engine = median(np.array(list(map(seconds, rows))))
-    before, cpu = server.metrics(), server.cpu_seconds()
+    engine_us = median(np.array(list(map(seconds, rows)))) * 1e6
+    before, cpu = server.request_seconds(), server.cpu_seconds()
     report = load.run(Order(server.address, asked, 1, MEASURED_S / 2, warm_up_s=0))
-    after, cpu = server.metrics(), server.cpu_seconds() - cpu
-    change = {name: value - before.get(name, 0) for name, value in after.items()}
-    count = change["hashmatch_request_seconds_count"]
-    server_s, engine_s = (change[f"hashmatch_{part}_seconds_sum"] for part in ("request", "engine"))
+    after, cpu = server.request_seconds(), server.cpu_seconds() - cpu
+    counts = {bound: count - before.get(bound, 0) for bound, count in after.items()}
     yield Figure(
-        f"{work}: the round trip beside the engine, one connection, median",
-        *(
-            report.quantile_ms(0.5) * 1e3 - engine * 1e6,
-            "us",
-            "the engine in process",
-            engine * 1e6,
-        ),
+        f"{work}: the server's time beside the engine, one connection, median",
+        *(_histogram_median(counts) * 1e6 - engine_us, "us", "the engine in process", engine_us),
         at_most=200,
     )
-    yield Figure(
-        f"{work}: of it the server's own by its metrics, mean",
-        *((server_s - engine_s) / count * 1e6, "us"),
-    )
-    yield Figure(f"{work}: processor time of the workers a request", cpu / count * 1e6, "us")
+    yield Figure(f"{work}: the round trip, median", report.quantile_ms(0.5) * 1e3, "us")
+    each_us = cpu / max(counts.values()) * 1e6
+    yield Figure(f"{work}: processor time of the workers a request", each_us, "us")
+
+
+def _histogram_median(counts: Mapping[float, float]) -> float:
+    """As Prometheus works it out: the values within a bucket are taken to lie evenly."""
+    below, least = 0.0, 0.0
+    half = max(counts.values()) / 2
+    for bound, count in sorted(counts.items()):
+        if count >= half:
+            return least + (bound - least) * (half - below) / (count - below)
+        below, least = count, bound
+    raise AssertionError("no request was counted")
 
 
 def bulk(rows: int) -> Iterator[Figure]:
@@ -204,9 +206,6 @@ def _hma_ids(address: str, asked: bytes) -> list[int]:
     return ids
 
 
-PAIRS = 500
-#: Pairs that one change moves: two rows each.
-MOVED = 50
 CHANGES_A_SECOND = 100
 #: One request in so many is for a pair.
 PAIR_EVERY = 10
@@ -229,7 +228,7 @@ def under_change(rows: int, duration_s: float = 60) -> Iterator[Figure]:
     with folder() as path:
         filled(path, data.codes, ["label"]).close()
         with Sidecar(path) as server, Load() as load, Load() as changing:
-            begin = ask(server.address, _moving(server, first, second, range(PAIRS), "begin"))
+            begin = ask(server.address, moving(server, first, second, range(PAIRS), "begin"))
             assert begin.status == 200, begin.body
             asked = [
                 _match(server, first[place // PAIR_EVERY % PAIRS])
@@ -240,7 +239,7 @@ def under_change(rows: int, duration_s: float = 60) -> Iterator[Figure]:
             pairs = frozenset(range(0, len(asked), PAIR_EVERY))
             quiet = load.run(Order(server.address, asked, CONNECTIONS, duration_s / 6))
             changes = [
-                _moving(server, first, second, _moved(number), f"change {number}")
+                moving(server, first, second, moved(number), f"change {number}")
                 for number in range(count)
             ]
             before = _memory(server)
@@ -258,7 +257,11 @@ def under_change(rows: int, duration_s: float = 60) -> Iterator[Figure]:
             report, changed = looked_up.result(), made.result()
             after = _memory(server)
     pin()
-    mixed = _mixed(json.loads(begin.body)["generation"], changed, report)
+    mixed = count_mixed(
+        json.loads(begin.body)["generation"],
+        changed.kept,
+        [(place // PAIR_EVERY % PAIRS, body) for place, body in report.kept],
+    )
     work = f"one hash a request while 100 rows change, {CONNECTIONS} connections"
     yield Figure("changes of 100 rows", changed.rate, "a second", at_least=CHANGES_A_SECOND * 0.98)
     yield Figure("changes of 100 rows: p99", changed.quantile_ms(0.99), "ms")
@@ -277,45 +280,8 @@ def under_change(rows: int, duration_s: float = 60) -> Iterator[Figure]:
         yield Figure(f"memory of {name}s before", before[name] / 1e6, "MB")
 
 
-def _moved(change: int) -> range:
-    """The pairs that a change moves: each is moved by one in ten."""
-    begin = change * MOVED % PAIRS
-    return range(begin, begin + MOVED)
-
-
-def _moving(server: Sidecar, first: Codes, second: Codes, pairs: range, label: str) -> bytes:
-    adds = [
-        {"ref": f"{side} {pair}", "type": "pdq", "hash": code.tobytes().hex(), "labels": [label]}
-        for pair in pairs
-        for side, code in (("first", first[pair]), ("second", second[pair]))
-    ]
-    body = json.dumps({"adds": adds}).encode()
-    return server.request("POST", f"/v1/sets/{SET}/changes", body, caller="writer")
-
-
 def _memory(server: Sidecar) -> dict[str, int]:
     return {name: server.memory_bytes(name) for name in ("worker", "writer")}
-
-
-def _mixed(begin: int, changed: Report, report: Report) -> int:
-    """How many answers on pairs are not wholly of the generation that they name. An answer whose
-    generation is that of no change that is known was given after the last of them.
-    """
-    made = sorted((json.loads(body)["generation"], number) for number, body in changed.kept)
-    generations = [begin, *(generation for generation, _ in made)]
-    labels = [["begin"] * (PAIRS // MOVED)]
-    for _, number in made:
-        labels.append(list(labels[-1]))
-        labels[-1][number % len(labels[-1])] = f"change {number}"
-    mixed = 0
-    for place, body in report.kept:
-        answer = json.loads(body)
-        pair = place // PAIR_EVERY % PAIRS
-        state = bisect_right(generations, answer["generation"]) - 1
-        wanted = labels[state][pair // MOVED]
-        found = {row["ref"]: row["labels"] for row in answer["matches"]}
-        mixed += found != {f"first {pair}": [wanted], f"second {pair}": [wanted]}
-    return mixed
 
 
 def overload(rows: int) -> Iterator[Figure]:

@@ -17,7 +17,7 @@ from typing import Self
 from hashmatch.server.tokens import add_token
 from load import ask, connect, request
 
-_METRIC = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+_BUCKET = re.compile(r'^hashmatch_request_seconds_bucket\{.*le="([^"]+)".*\} (\S+)$', re.MULTILINE)
 _READY_S = 60
 
 
@@ -94,12 +94,12 @@ class Sidecar:
             headers["Content-Type"] = media_type
         return request(method, path, body, headers)
 
-    def metrics(self) -> Mapping[str, float]:
-        """What it counts, by name, the labels of one name added up."""
+    def request_seconds(self) -> Mapping[float, float]:
+        """How many requests took at most so many seconds, by its metrics."""
         text = ask(self.address, self.request("GET", "/metrics")).body.decode()
-        found: dict[str, float] = {}
-        for name, _, value in _METRIC.findall(text):
-            found[name] = found.get(name, 0) + float(value)
+        found: dict[float, float] = {}
+        for bound, count in _BUCKET.findall(text):
+            found[float(bound)] = found.get(float(bound), 0) + float(count)
         return found
 
     def _processes(self, module: str) -> list[int]:
