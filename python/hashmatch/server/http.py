@@ -9,7 +9,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Iterator,
     Mapping,
     MutableMapping,
 )
@@ -265,12 +264,16 @@ async def send_reply(reply: Reply, send: Send) -> None:
         return
     if isinstance(body, AsyncIterator):
         async for each in body:
-            await send({"type": "http.response.body", "body": each, "more_body": True})
+            await _send_parts(each, send)
     else:
-        for part in _parts(body) if isinstance(body, bytes) else body:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+        for each in [body] if isinstance(body, bytes) else body:
+            await _send_parts(each, send)
     await send({"type": "http.response.body", "body": b""})
 
 
-def _parts(body: bytes) -> Iterator[bytes]:
-    return (body[at : at + _PART_BYTES] for at in range(0, len(body), _PART_BYTES))
+async def _send_parts(body: Part, send: Send) -> None:
+    """Send it piece by piece, each as bytes: of a view granian takes one byte at a time."""
+    view = memoryview(body)
+    for at in range(0, len(view), _PART_BYTES):
+        part = bytes(view[at : at + _PART_BYTES])
+        await send({"type": "http.response.body", "body": part, "more_body": True})
