@@ -89,6 +89,10 @@ CAMPAIGNS: dict[str, tuple[str, Callable[[], tuple[str, bool]]]] = {
         "200,000 steps of changes, loads, folds and reopenings against dicts",
         partial(pytest, "test_database_stateful.py::test_any_sequence", HASHMATCH_ROUNDS=24_000),
     ),
+    "wire": (
+        "200,000 changes over HTTP, replayed, reordered, gapped and doubled, against dicts",
+        partial(pytest, "test_server_changes_model.py", HASHMATCH_CHANGE_STEPS=200_000),
+    ),
     "sanitizers": ("the core's tests under sanitizers for 30 minutes", sanitized),
 }
 
