@@ -211,7 +211,7 @@ CHANGES_A_SECOND = 100
 PAIR_EVERY = 10
 
 
-def under_change(rows: int, duration_s: float = 60) -> Iterator[Figure]:
+def under_change(rows: int, duration_s: float = 60, http: str = "granian") -> Iterator[Figure]:
     """100 changes a second of 100 rows, while one hash a request is looked up.
 
     A change gives both items of each of 50 pairs a new label, the same one. What is looked up finds
@@ -227,7 +227,7 @@ def under_change(rows: int, duration_s: float = 60) -> Iterator[Figure]:
     unpin()
     with folder() as path:
         filled(path, data.codes, ["label"]).close()
-        with Sidecar(path) as server, Load() as load, Load() as changing:
+        with Sidecar(path, http=http) as server, Load() as load, Load() as changing:
             begin = ask(server.address, moving(server, first, second, range(PAIRS), "begin"))
             assert begin.status == 200, begin.body
             asked = [
