@@ -63,12 +63,23 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def token(database: Path) -> str:
-    return add_token(database.parent / "tokens", "analyst", ["read"])
+def tokens(database: Path) -> dict[str, str]:
+    """By name, made before the server begins, which takes a moment to see others."""
+    path = database.parent / "tokens"
+    return {
+        "analyst": add_token(path, "analyst", ["read"]),
+        "partner": add_token(path, "partner", ["read"], ["shared"]),
+        "writer": add_token(path, "writer", ["read", "write", "admin"]),
+    }
 
 
 @pytest.fixture(scope="module")
-def server(database: Path, token: str) -> Iterator[Server]:
+def token(tokens: dict[str, str]) -> str:
+    return tokens["analyst"]
+
+
+@pytest.fixture(scope="module")
+def server(database: Path, tokens: dict[str, str]) -> Iterator[Server]:
     with Server(database, listen="127.0.0.1:0", tokens=database.parent / "tokens") as server:
         yield server
 
@@ -171,10 +182,9 @@ def test_sets_are_shown_with_their_sizes_and_age(
 
 
 def test_who_may_see_one_set_is_shown_that_one(
-    browser: Browser, server: Server, database: Path
+    browser: Browser, server: Server, tokens: dict[str, str]
 ) -> None:
-    token = add_token(database.parent / "tokens", "partner", ["read"], ["shared"])
-    with Visit(browser, server, token) as page:
+    with Visit(browser, server, tokens["partner"]) as page:
         page.get_by_text("No rates: Partner may not see all sets").wait_for()
         assert page.get_by_role("rowheader").all_inner_texts() == ["shared"]
         assert page.locator("#tiles dt + dd").all_inner_texts() == ["–", "–", "–", "2"]  # noqa: RUF001
@@ -316,14 +326,13 @@ def test_small_and_dark_screens(browser: Browser, server: Server, token: str) ->
 
 
 def test_rates_and_changes_are_followed(
-    browser: Browser, server: Server, database: Path, token: str
+    browser: Browser, server: Server, tokens: dict[str, str]
 ) -> None:
-    writer = add_token(database.parent / "tokens", "writer", ["read", "write", "admin"])
-    visit = Visit(browser, server, token)
+    visit = Visit(browser, server, tokens["analyst"])
     # It looks every two seconds, which pass when that is said.
     visit.page.clock.install()
     with visit as page, server.client() as client:
-        client.headers["authorization"] = f"Bearer {writer}"
+        client.headers["authorization"] = f"Bearer {tokens['writer']}"
         page.get_by_role("rowheader", name="shared").wait_for()
         for _ in range(50):
             assert client.post("/v1/match", json={"hashes": [CODE] * 20}).status_code == 200
