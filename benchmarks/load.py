@@ -54,7 +54,11 @@ def connect(address: str, timeout_s: float = 10) -> socket.socket:
     if address.startswith("unix:"):
         made = socket.socket(socket.AF_UNIX)
         made.settimeout(timeout_s)
-        made.connect(address.removeprefix("unix:"))
+        try:
+            made.connect(address.removeprefix("unix:"))
+        except OSError:
+            made.close()
+            raise
         return made
     host, _, port = address.rpartition(":")
     made = socket.create_connection((host, int(port)), timeout_s)
