@@ -126,7 +126,7 @@ class LookupLog:
 
 def read_lookups(folder: Path, set_name: str | None = None, limit: int = 100) -> list[LookupRow]:
     """The newest lookups first, those of one minute, caller and hash type as one row; with
-    `set_name` those that matched something of that set. None if the database was never served.
+    `set_name` those that matched something of that set. No rows if the database was never served.
     """
     path = folder / FILE
     if not path.is_file():

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Mapping,
-    MutableMapping,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -236,7 +229,7 @@ def _is_number(length: str) -> bool:
 class Reply:
     """What is sent back: a body, or the parts of one too large to be held."""
 
-    body: bytes | AsyncIterator[Part] | Iterable[Part]
+    body: bytes | AsyncIterator[Part]
     media_type: str = "application/json"
     status: int = 200
     #: The state that it is of; without it the newest.
@@ -262,11 +255,10 @@ async def send_reply(reply: Reply, send: Send) -> None:
     if isinstance(body, bytes) and len(body) <= _PART_BYTES:
         await send({"type": "http.response.body", "body": body})
         return
-    if isinstance(body, AsyncIterator):
-        async for each in body:
-            await _send_parts(each, send)
+    if isinstance(body, bytes):
+        await _send_parts(body, send)
     else:
-        for each in [body] if isinstance(body, bytes) else body:
+        async for each in body:
             await _send_parts(each, send)
     await send({"type": "http.response.body", "body": b""})
 

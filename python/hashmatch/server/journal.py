@@ -5,7 +5,6 @@ of the others. Where very many fail, those are summed up too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,15 +43,15 @@ class Journal:
             return
         method = request.method if request.route else ""
         key = name, method, request.route, status, request.refused
-        sum = self._sums.get(key)
-        if sum is None:
-            sum = self._sums[key] = _Sum()
-        sum.requests += 1
-        sum.seconds += seconds
-        sum.longest = max(sum.longest, seconds)
+        alike = self._sums.get(key)
+        if alike is None:
+            alike = self._sums[key] = _Sum()
+        alike.requests += 1
+        alike.seconds += seconds
+        alike.longest = max(alike.longest, seconds)
         if request.lookup is not None:
-            sum.hashes += request.lookup.hashes
-            sum.matches += _total(request.lookup.matches)
+            alike.hashes += request.lookup.hashes
+            alike.matches += sum(request.lookup.matches.values())
 
     def _tell_one(
         self, request: Request, name: str, status: int, seconds: float, fault: Exception | None
@@ -80,7 +79,7 @@ class Journal:
     def tell(self) -> None:
         """Log the sums, and begin new ones."""
         sums, self._sums, self._lines = self._sums, {}, 0
-        for (name, method, route, status, refused), sum in sums.items():
+        for (name, method, route, status, refused), alike in sums.items():
             self._log.log(
                 _level(status, None),
                 "requests",
@@ -88,17 +87,13 @@ class Journal:
                 method=method,
                 route=route or "none",
                 status=status,
-                requests=sum.requests,
-                mean_ms=round(sum.seconds / sum.requests * 1e3, 3),
-                longest_ms=round(sum.longest * 1e3, 3),
-                hashes=sum.hashes,
-                matches=sum.matches,
+                requests=alike.requests,
+                mean_ms=round(alike.seconds / alike.requests * 1e3, 3),
+                longest_ms=round(alike.longest * 1e3, 3),
+                hashes=alike.hashes,
+                matches=alike.matches,
                 **({} if refused is None else {"refused": refused}),
             )
-
-
-def _total(matches: Mapping[str, int]) -> int:
-    return sum(matches.values())
 
 
 def _level(status: int, fault: Exception | None) -> int:
